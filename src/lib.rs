@@ -1,0 +1,6 @@
+//! watchpost: a network sensor with indicator blocking.
+
+pub mod flow;
+pub mod octets;
+pub mod protocol;
+pub mod time;
