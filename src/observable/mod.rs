@@ -1,0 +1,144 @@
+//! Observables: typed values seen in traffic, in one normal form, and where.
+
+use std::fmt;
+
+/// What an observable is, as STIX 2.1 section 6 names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ObservableType {
+    /// `ipv4-addr`
+    Ipv4Addr,
+    /// `ipv6-addr`
+    Ipv6Addr,
+    /// `domain-name`
+    DomainName,
+    /// `url`
+    Url,
+    /// `file`
+    File,
+    /// `x509-certificate`
+    X509Certificate,
+    /// `network-traffic`: ports, protocols, requests, fingerprints
+    NetworkTraffic,
+}
+
+impl ObservableType {
+    /// The STIX type name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ipv4Addr => "ipv4-addr",
+            Self::Ipv6Addr => "ipv6-addr",
+            Self::DomainName => "domain-name",
+            Self::Url => "url",
+            Self::File => "file",
+            Self::X509Certificate => "x509-certificate",
+            Self::NetworkTraffic => "network-traffic",
+        }
+    }
+}
+
+impl fmt::Display for ObservableType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Where in the traffic an observable was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Place {
+    /// Source address of the packet that opened the flow.
+    FlowSrc,
+    /// Destination address of the packet that opened the flow.
+    FlowDst,
+    /// Source address of an enclosing IP header.
+    FlowTunnelSrc,
+    /// Destination address of an enclosing IP header.
+    FlowTunnelDst,
+    /// The flow itself: its ends, ports and protocols together.
+    Flow,
+    /// The question of a DNS message.
+    DnsQuery,
+    /// A record of a DNS message.
+    DnsAnswer,
+    /// The server name of a TLS ClientHello.
+    TlsSni,
+    /// A TLS ClientHello as a whole (its fingerprint).
+    TlsClientHello,
+    /// A TLS ServerHello as a whole (its fingerprint).
+    TlsServerHello,
+    /// A certificate that a TLS server showed.
+    TlsCertificate,
+    /// The host that an HTTP request names.
+    HttpHost,
+    /// The full URL of an HTTP request.
+    HttpUrl,
+    /// The User-Agent of an HTTP request.
+    HttpUserAgent,
+    /// A header field of an HTTP message.
+    HttpHeader,
+    /// An HTTP request as a whole.
+    HttpRequest,
+    /// The content that an HTTP request carried.
+    HttpRequestBody,
+    /// The content that an HTTP response carried.
+    HttpResponseBody,
+}
+
+impl Place {
+    /// Every place, in the order of their declaration.
+    pub const ALL: [Self; 18] = [
+        Self::FlowSrc,
+        Self::FlowDst,
+        Self::FlowTunnelSrc,
+        Self::FlowTunnelDst,
+        Self::Flow,
+        Self::DnsQuery,
+        Self::DnsAnswer,
+        Self::TlsSni,
+        Self::TlsClientHello,
+        Self::TlsServerHello,
+        Self::TlsCertificate,
+        Self::HttpHost,
+        Self::HttpUrl,
+        Self::HttpUserAgent,
+        Self::HttpHeader,
+        Self::HttpRequest,
+        Self::HttpRequestBody,
+        Self::HttpResponseBody,
+    ];
+
+    /// The name that events carry.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::FlowSrc => "flow.src",
+            Self::FlowDst => "flow.dst",
+            Self::FlowTunnelSrc => "flow.tunnel.src",
+            Self::FlowTunnelDst => "flow.tunnel.dst",
+            Self::Flow => "flow",
+            Self::DnsQuery => "dns.query",
+            Self::DnsAnswer => "dns.answer",
+            Self::TlsSni => "tls.sni",
+            Self::TlsClientHello => "tls.client_hello",
+            Self::TlsServerHello => "tls.server_hello",
+            Self::TlsCertificate => "tls.certificate",
+            Self::HttpHost => "http.host",
+            Self::HttpUrl => "http.url",
+            Self::HttpUserAgent => "http.user_agent",
+            Self::HttpHeader => "http.header",
+            Self::HttpRequest => "http.request",
+            Self::HttpRequestBody => "http.request.body",
+            Self::HttpResponseBody => "http.response.body",
+        }
+    }
+
+    /// Whether a message merely *names* an address here: such a match is
+    /// reported and never blocks by itself.
+    pub const fn names_only(self) -> bool {
+        matches!(self, Self::DnsAnswer | Self::HttpHeader)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
