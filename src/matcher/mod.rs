@@ -1,10 +1,47 @@
 //! Matching: observables against the indicator set.
+//!
+//! [`SetBuilder`](build::SetBuilder) makes an [`IndicatorSet`] of what loaders
+//! hand in, [`Matcher`] looks observables up in it. A lookup costs one look at
+//! a filter that stays in the cache; only what passes it costs more, and only
+//! what an indicator truly asks for is reported.
 
+pub mod build;
+pub mod hash;
+pub mod object;
+pub mod set;
+
+mod bytes;
+mod exact;
+mod filter;
+mod lower;
+mod prefix;
+mod program;
+
+use crate::flow::End;
+use crate::indicator::pattern::ObjectView;
+use crate::matcher::object::AddressView;
+use crate::matcher::object::CertificateView;
+use crate::matcher::object::DomainView;
+use crate::matcher::object::FileView;
+use crate::matcher::object::TrafficView;
+use crate::matcher::object::UrlView;
+use crate::matcher::program::ObjectKind;
+use crate::matcher::program::Programs;
+use crate::matcher::program::Stage;
+use crate::matcher::set::IndicatorSet;
+use crate::matcher::set::KeyKind;
+use crate::matcher::set::PREFIXES_V4;
+use crate::matcher::set::PREFIXES_V6;
+use crate::matcher::set::Posting;
 use crate::observable::ObservableType;
 use crate::observable::Place;
+use crate::protocol::File;
 use crate::protocol::Hashes;
+use crate::protocol::Wants;
+use crate::protocol::tls::Certificate;
 use crate::time::Timestamp;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// An observable in traffic that satisfied an indicator.
 #[derive(Clone, Debug)]
@@ -86,4 +123,483 @@ pub enum Evidence {
         /// Host and User-Agent as sent, where present.
         headers: Vec<(String, String)>,
     },
+}
+
+/// Which clock decides what is valid.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Clock {
+    /// Capture time: an indicator matches what happened while it was valid.
+    #[default]
+    Capture,
+    /// One instant for all: the present, say.
+    At(Timestamp),
+    /// None: `valid_from` and `valid_until` do not count.
+    Ignore,
+}
+
+/// How far names match below themselves.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SubdomainPolicy {
+    /// Every name stands for those below it, whatever its source said.
+    pub always: bool,
+    /// By number of source: the same for the names of one source.
+    pub always_of_source: Vec<bool>,
+}
+
+/// Looks observables up in one indicator set. Shared by all workers.
+#[derive(Debug)]
+pub struct Matcher {
+    set: Arc<IndicatorSet>,
+    programs: Programs,
+    clock: Clock,
+    subdomains: SubdomainPolicy,
+    walks_parents: bool,
+    wants: Wants,
+}
+
+/// Ordinals of the indicators that matched within one scope: a message, a flow, a transfer.
+///
+/// An indicator counts once in a scope, by whichever of its values was seen first.
+#[derive(Debug, Default)]
+pub struct Hits {
+    seen: Vec<u32>,
+    fresh: usize,
+    /// Matches withheld since the indicator was not valid yet.
+    pub not_yet_valid: u64,
+    /// Matches withheld since the indicator was not valid any more.
+    pub expired: u64,
+}
+
+impl Hits {
+    /// Begins a new scope.
+    #[inline]
+    pub fn begin(&mut self) {
+        self.seen.clear();
+        self.fresh = 0;
+    }
+
+    /// Whether something was added since the last [`Hits::take_fresh`].
+    #[inline]
+    pub fn any_fresh(&self) -> bool {
+        self.fresh < self.seen.len()
+    }
+
+    /// What was added since the last call.
+    pub fn take_fresh(&mut self) -> &[u32] {
+        let fresh = self.seen.get(self.fresh..).unwrap_or_default();
+        self.fresh = self.seen.len();
+        fresh
+    }
+
+    fn add(&mut self, ordinal: u32) {
+        if !self.seen.contains(&ordinal) {
+            self.seen.push(ordinal);
+        }
+    }
+}
+
+impl Matcher {
+    /// Makes a set ready to be looked up in.
+    pub fn new(set: Arc<IndicatorSet>, clock: Clock, subdomains: SubdomainPolicy) -> Self {
+        let programs = Programs::of(&set);
+        let reads = programs.reads;
+        let certificates = [
+            KeyKind::CertificateMd5,
+            KeyKind::CertificateSha1,
+            KeyKind::CertificateSha256,
+        ];
+        let wants = Wants {
+            md5: set.has(KeyKind::FileMd5) || reads.md5,
+            sha1: set.has(KeyKind::FileSha1) || reads.sha1,
+            sha256: set.has(KeyKind::FileSha256) || reads.sha256,
+            file_names: set.has(KeyKind::FileName) || reads.files,
+            certificates: certificates.into_iter().any(|k| set.has(k)) || reads.certificates,
+            ja3: set.has(KeyKind::Ja3) || reads.ja3,
+            ja3s: set.has(KeyKind::Ja3s) || reads.ja3s,
+            ja4: set.has(KeyKind::Ja4) || reads.ja4,
+        };
+        let walks_parents =
+            subdomains.always || subdomains.always_of_source.contains(&true) || set.has_subtrees();
+        Self {
+            programs,
+            clock,
+            subdomains,
+            walks_parents,
+            wants,
+            set,
+        }
+    }
+
+    /// The set that is looked up in.
+    pub fn set(&self) -> &Arc<IndicatorSet> {
+        &self.set
+    }
+
+    /// What parsers must work out for this set.
+    pub const fn wants(&self) -> Wants {
+        self.wants
+    }
+
+    /// Whether patterns ask which addresses a name resolves to.
+    pub const fn wants_resolved(&self) -> bool {
+        self.programs.reads.resolved
+    }
+
+    /// An address, wherever it was seen.
+    #[inline]
+    pub fn address(&self, address: IpAddr, now: Timestamp, hits: &mut Hits) {
+        self.each_address_posting(address, &mut |posting| {
+            self.settle(
+                posting,
+                ObjectKind::Address,
+                &AddressView(address),
+                now,
+                hits,
+            );
+        });
+        if self.programs.scans(ObjectKind::Address) {
+            let view = AddressView(address);
+            let text = address.to_string();
+            self.scan(ObjectKind::Address, text.as_bytes(), &view, now, hits);
+        }
+    }
+
+    /// A domain name in normal form. `resolves_to`: the addresses that the message gives it.
+    #[inline]
+    pub fn domain(&self, name: &str, resolves_to: &[IpAddr], now: Timestamp, hits: &mut Hits) {
+        let table = self.set.table(KeyKind::Domain);
+        let key = self.set.key();
+        let view = DomainView { name, resolves_to };
+        if let Some(packed) = table.find(key.bytes(name.as_bytes()), name.as_bytes()) {
+            self.set.unpack(packed, &mut |posting| {
+                self.settle(posting, ObjectKind::Domain, &view, now, hits);
+            });
+        }
+        if self.walks_parents {
+            for (dot, _) in name.match_indices('.') {
+                let parent = name.get(dot + 1..).unwrap_or_default().as_bytes();
+                if let Some(packed) = table.find(key.bytes(parent), parent) {
+                    self.set
+                        .unpack(packed, &mut |posting| self.below(posting, now, hits));
+                }
+            }
+        }
+        if self.programs.scans(ObjectKind::Domain) {
+            self.scan(ObjectKind::Domain, name.as_bytes(), &view, now, hits);
+        }
+    }
+
+    /// A URL in normal form.
+    pub fn url(&self, url: &str, now: Timestamp, hits: &mut Hits) {
+        self.key(
+            KeyKind::Url,
+            url.as_bytes(),
+            ObjectKind::Url,
+            &UrlView(url),
+            now,
+            hits,
+        );
+        if self.programs.scans(ObjectKind::Url) {
+            self.scan(ObjectKind::Url, url.as_bytes(), &UrlView(url), now, hits);
+        }
+    }
+
+    /// A transferred file.
+    pub fn file(&self, file: &File<'_>, now: Timestamp, hits: &mut Hits) {
+        let view = FileView {
+            name: file.name,
+            size: file.size,
+            mime_type: file.mime_type,
+            hashes: file.hashes,
+        };
+        let digests = [
+            (KeyKind::FileMd5, file.hashes.md5.as_ref().map(|d| &d[..])),
+            (KeyKind::FileSha1, file.hashes.sha1.as_ref().map(|d| &d[..])),
+            (
+                KeyKind::FileSha256,
+                file.hashes.sha256.as_ref().map(|d| &d[..]),
+            ),
+            (KeyKind::FileName, file.name.map(str::as_bytes)),
+        ];
+        for (kind, value) in digests {
+            if let Some(value) = value {
+                self.key(kind, value, ObjectKind::File, &view, now, hits);
+            }
+        }
+        if self.programs.scans(ObjectKind::File) {
+            let name = file.name.unwrap_or_default();
+            self.scan(ObjectKind::File, name.as_bytes(), &view, now, hits);
+        }
+    }
+
+    /// A certificate, with the digests that [`Matcher::certificate_hashes`] made.
+    pub fn certificate(
+        &self,
+        certificate: &Certificate<'_>,
+        hashes: &Hashes,
+        now: Timestamp,
+        hits: &mut Hits,
+    ) {
+        let view = CertificateView {
+            certificate,
+            hashes: *hashes,
+        };
+        let digests = [
+            (KeyKind::CertificateMd5, hashes.md5.as_ref().map(|d| &d[..])),
+            (
+                KeyKind::CertificateSha1,
+                hashes.sha1.as_ref().map(|d| &d[..]),
+            ),
+            (
+                KeyKind::CertificateSha256,
+                hashes.sha256.as_ref().map(|d| &d[..]),
+            ),
+        ];
+        for (kind, value) in digests {
+            if let Some(value) = value {
+                self.key(kind, value, ObjectKind::Certificate, &view, now, hits);
+            }
+        }
+        if self.programs.scans(ObjectKind::Certificate) {
+            self.scan(ObjectKind::Certificate, b"", &view, now, hits);
+        }
+    }
+
+    /// The digests of a certificate that the set, or a pattern in it, asks for.
+    pub fn certificate_hashes(&self, certificate: &Certificate<'_>) -> Hashes {
+        let any = self.programs.reads.certificates;
+        Hashes {
+            md5: (any || self.set.has(KeyKind::CertificateMd5)).then(|| certificate.md5()),
+            sha1: (any || self.set.has(KeyKind::CertificateSha1)).then(|| certificate.sha1()),
+            sha256: (any || self.set.has(KeyKind::CertificateSha256)).then(|| certificate.sha256()),
+        }
+    }
+
+    /// A fingerprint or user agent; `view` is the flow that it was seen in.
+    pub fn text(
+        &self,
+        kind: KeyKind,
+        value: &[u8],
+        view: &TrafficView<'_>,
+        now: Timestamp,
+        hits: &mut Hits,
+    ) {
+        self.key(kind, value, ObjectKind::Traffic, view, now, hits);
+    }
+
+    /// Whether values of a kind are looked up.
+    pub fn looks_up(&self, kind: KeyKind) -> bool {
+        self.set.has(kind)
+    }
+
+    /// Whether patterns ask of flows as such, at the first packet.
+    #[inline]
+    pub fn wants_flow_start(&self) -> bool {
+        self.programs.wants_stage(Stage::Flow)
+    }
+
+    /// Whether patterns ask which protocol a flow carries.
+    #[inline]
+    pub fn wants_protocol(&self) -> bool {
+        self.programs.wants_stage(Stage::Protocol)
+    }
+
+    /// Patterns over a flow, at its first packet.
+    pub fn flow_start(&self, view: &TrafficView<'_>, now: Timestamp, hits: &mut Hits) {
+        self.traffic(Stage::Flow, view, now, hits);
+    }
+
+    /// Patterns over a flow, once its protocol is known or given up.
+    pub fn flow_protocol(&self, view: &TrafficView<'_>, now: Timestamp, hits: &mut Hits) {
+        self.traffic(Stage::Protocol, view, now, hits);
+    }
+
+    /// Patterns over an HTTP request.
+    pub fn http_request(&self, view: &TrafficView<'_>, now: Timestamp, hits: &mut Hits) {
+        self.traffic(Stage::HttpRequest, view, now, hits);
+    }
+
+    /// Patterns over a ClientHello.
+    pub fn client_hello(&self, view: &TrafficView<'_>, now: Timestamp, hits: &mut Hits) {
+        self.traffic(Stage::ClientHello, view, now, hits);
+    }
+
+    /// Patterns over a ServerHello.
+    pub fn server_hello(&self, view: &TrafficView<'_>, now: Timestamp, hits: &mut Hits) {
+        self.traffic(Stage::ServerHello, view, now, hits);
+    }
+
+    fn traffic(&self, stage: Stage, view: &TrafficView<'_>, now: Timestamp, hits: &mut Hits) {
+        if !self.programs.wants_stage(stage) {
+            return;
+        }
+        for number in self.programs.unanchored_at(stage) {
+            self.run(*number, ObjectKind::Traffic, view, now, hits);
+        }
+        if !self.programs.anchored_at(stage) {
+            return;
+        }
+        let mut call = |posting: Posting| {
+            if let Posting::Program(number) = posting
+                && self
+                    .programs
+                    .program(number)
+                    .is_some_and(|p| p.stage == stage)
+            {
+                self.run(number, ObjectKind::Traffic, view, now, hits);
+            }
+        };
+        for end in [view.client, view.server] {
+            self.each_address_posting(end.address(), &mut call);
+        }
+        let ports = [
+            (KeyKind::SourcePort, view.client),
+            (KeyKind::DestinationPort, view.server),
+        ];
+        for (kind, end) in ports {
+            self.each_posting(kind, &End::port(&end).to_be_bytes(), &mut call);
+        }
+        for (kind, text) in [(KeyKind::Ja3, view.ja3), (KeyKind::Ja3s, view.ja3s)] {
+            if let Some(digest) = text.and_then(|t| u128::from_str_radix(t, 16).ok()) {
+                self.each_posting(kind, &digest.to_be_bytes(), &mut call);
+            }
+        }
+        if let Some(ja4) = view.ja4 {
+            self.each_posting(KeyKind::Ja4, ja4.as_bytes(), &mut call);
+        }
+        if let Some(agent) = view.http.and_then(|http| http.header("user-agent")) {
+            self.each_posting(KeyKind::UserAgent, agent, &mut call);
+        }
+    }
+
+    fn each_posting(&self, kind: KeyKind, value: &[u8], call: &mut dyn FnMut(Posting)) {
+        if let Some(packed) = self
+            .set
+            .table(kind)
+            .find(self.set.key().bytes(value), value)
+        {
+            self.set.unpack(packed, &mut |posting| call(posting));
+        }
+    }
+
+    #[inline]
+    fn each_address_posting(&self, address: IpAddr, call: &mut dyn FnMut(Posting)) {
+        match address {
+            IpAddr::V4(v4) => {
+                let number = v4.to_bits();
+                if let Some(packed) = self.set.v4().find(self.set.key(), number) {
+                    self.set.unpack(packed, &mut |posting| call(posting));
+                }
+                self.set
+                    .prefixes(PREFIXES_V4)
+                    .find_v4(number, &mut |packed| {
+                        self.set.unpack(packed, &mut |posting| call(posting));
+                    });
+            }
+            IpAddr::V6(v6) => {
+                self.each_posting(KeyKind::Ipv6, &v6.octets(), call);
+                self.set
+                    .prefixes(PREFIXES_V6)
+                    .find_v6(v6.to_bits(), &mut |packed| {
+                        self.set.unpack(packed, &mut |posting| call(posting));
+                    });
+            }
+        }
+    }
+
+    fn key(
+        &self,
+        kind: KeyKind,
+        value: &[u8],
+        object: ObjectKind,
+        view: &dyn ObjectView,
+        now: Timestamp,
+        hits: &mut Hits,
+    ) {
+        self.each_posting(kind, value, &mut |posting| {
+            // an entry of traffic programs is an anchor only: they are run stage by stage
+            if object != ObjectKind::Traffic || !matches!(posting, Posting::Program(_)) {
+                self.settle(posting, object, view, now, hits);
+            }
+        });
+    }
+
+    fn scan(
+        &self,
+        object: ObjectKind,
+        text: &[u8],
+        view: &dyn ObjectView,
+        now: Timestamp,
+        hits: &mut Hits,
+    ) {
+        self.programs.scan(object, text, &mut |number| {
+            self.run(number, object, view, now, hits)
+        });
+    }
+
+    /// A value was found: counts its indicator, or runs its program.
+    fn settle(
+        &self,
+        posting: Posting,
+        object: ObjectKind,
+        view: &dyn ObjectView,
+        now: Timestamp,
+        hits: &mut Hits,
+    ) {
+        match posting {
+            Posting::Indicator { ordinal, .. } => self.count(ordinal, now, hits),
+            Posting::Program(number) => self.run(number, object, view, now, hits),
+        }
+    }
+
+    /// A name above the one seen was found.
+    fn below(&self, posting: Posting, now: Timestamp, hits: &mut Hits) {
+        let Posting::Indicator { ordinal, subtree } = posting else {
+            return;
+        };
+        let of_source = || {
+            let source = self.set.attributes(ordinal).source as usize;
+            self.subdomains
+                .always_of_source
+                .get(source)
+                .copied()
+                .unwrap_or(false)
+        };
+        if subtree || self.subdomains.always || of_source() {
+            self.count(ordinal, now, hits);
+        }
+    }
+
+    fn run(
+        &self,
+        number: u32,
+        object: ObjectKind,
+        view: &dyn ObjectView,
+        now: Timestamp,
+        hits: &mut Hits,
+    ) {
+        if let Some(program) = self.programs.program(number)
+            && program.object == object
+            && program.test.matches(view)
+        {
+            self.count(program.ordinal, now, hits);
+        }
+    }
+
+    /// Counts an indicator if it is valid: from `valid_from` on and before `valid_until`.
+    fn count(&self, ordinal: u32, now: Timestamp, hits: &mut Hits) {
+        let now = match self.clock {
+            Clock::Capture => now,
+            Clock::At(instant) => instant,
+            Clock::Ignore => return hits.add(ordinal),
+        };
+        let attributes = self.set.attributes(ordinal);
+        if now < attributes.valid_from {
+            hits.not_yet_valid += 1;
+        } else if now >= attributes.valid_until {
+            hits.expired += 1;
+        } else {
+            hits.add(ordinal);
+        }
+    }
 }

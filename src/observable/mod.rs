@@ -1,5 +1,7 @@
 //! Observables: typed values seen in traffic, in one normal form, and where.
 
+pub mod name;
+
 use std::fmt;
 
 /// What an observable is, as STIX 2.1 section 6 names it.
