@@ -1,6 +1,7 @@
 //! watchpost: a network sensor with indicator blocking.
 
 pub mod flow;
+pub mod indicator;
 pub mod octets;
 pub mod protocol;
 pub mod time;

@@ -1,0 +1,3 @@
+//! Indicators: what exchanges share, compiled into what the matcher compares with.
+
+pub mod pattern;
