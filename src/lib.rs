@@ -2,8 +2,6 @@
 
 pub mod flow;
 pub mod indicator;
-pub mod matcher;
-pub mod observable;
 pub mod octets;
 pub mod protocol;
 pub mod time;

@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 //! Indicators: what partners share, as meaning, without any engine.
 //!
 //! [`Indicator`] is one indicator as an exchange said it, [`Details`] is what
@@ -263,3 +264,8 @@ pub struct Unseeable {
     /// What it asks for.
     pub reason: String,
 }
+=======
+//! Indicators: what exchanges share, compiled into what the matcher compares with.
+
+pub mod pattern;
+>>>>>>> pattern

@@ -1,0 +1,354 @@
+//! Whether a finite list of observations can be shared out among the parts of a
+//! pattern.
+//!
+//! A *binding* gives every `[...]` that must hold an observation of its own; one
+//! that was observed several times can be given as often. The search goes depth
+//! first, cuts off what the windows already given up forbid, and gives up with an
+//! error after a bounded number of steps: the question is as hard as matching in
+//! hypergraphs.
+//!
+//! Of a group of observations under one qualifier only two instants count. One
+//! may choose for each observation any instant from its first to its last, so
+//! the group lies within `d` exactly when the latest *first* is at most `d` after
+//! the earliest *last*; and one group may follow another exactly when the latest
+//! *first* of the one is at most the earliest *last* of the other.
+
+use std::time::Duration;
+
+use crate::time::Timestamp;
+
+/// When, and how often, an observation was made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span {
+    pub(super) first: Timestamp,
+    /// Invariant: `first <= last`.
+    pub(super) last: Timestamp,
+    pub(super) count: u64,
+}
+
+/// What must be bound.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Goal {
+    /// `times` of these observations, each as often as it was made. Sorted by
+    /// [`Span::last`], without duplicates.
+    Some(Vec<usize>, u64),
+    All(Vec<Self>),
+    Any(Vec<Self>),
+    Sequence(Vec<Self>),
+    /// The goal so often, with different observations.
+    Times(Box<Self>, u64),
+    Within(Box<Self>, Duration),
+}
+
+/// The search grew beyond its bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TooHard;
+
+/// Most steps of one search; about a second in the worst case.
+const MAX_STEPS: u64 = 1_000_000;
+
+/// Most decisions on top of each other, which bounds the stack that a search takes.
+const MAX_DEPTH: usize = 1_000;
+
+/// Whether some binding of the observations meets the goal.
+pub(super) fn is_bound(goal: &Goal, spans: &[Span]) -> Result<bool, TooHard> {
+    let available = spans
+        .iter()
+        .fold(0_u64, |sum, span| sum.saturating_add(span.count));
+    if goal.least() > available {
+        return Ok(false);
+    }
+    let mut search = Search {
+        spans,
+        left: spans.iter().map(|span| span.count).collect(),
+        groups: Vec::new(),
+        steps: 0,
+        depth: 0,
+    };
+    search.run(&Agenda {
+        task: Task::Bind(goal),
+        next: None,
+    })
+}
+
+impl Goal {
+    /// Fewest observations that can meet it; `u64::MAX` stands for "can't be met".
+    fn least(&self) -> u64 {
+        match self {
+            Self::Some(candidates, _) if candidates.is_empty() => u64::MAX,
+            Self::Some(_, times) => *times,
+            Self::All(goals) | Self::Sequence(goals) => goals
+                .iter()
+                .fold(0, |sum: u64, goal| sum.saturating_add(goal.least())),
+            Self::Any(goals) => goals.iter().map(Self::least).min().unwrap_or(u64::MAX),
+            Self::Times(goal, times) => goal.least().saturating_mul(*times),
+            Self::Within(goal, _) => goal.least(),
+        }
+    }
+}
+
+/// What is still to be done, first things first; shared between branches.
+struct Agenda<'a> {
+    task: Task<'a>,
+    next: Option<&'a Self>,
+}
+
+#[derive(Clone, Copy)]
+enum Task<'a> {
+    Bind(&'a Goal),
+    /// `need` more out of `candidates`.
+    Choose {
+        candidates: &'a [usize],
+        need: u64,
+        /// Whether some of the same goal have been chosen already, before these.
+        begun: bool,
+    },
+    /// All of these, under the rule of [`Goal::All`].
+    BindAll(&'a [Goal]),
+    /// These in order, each after what the open group holds so far.
+    BindSequence(&'a [Goal]),
+    /// The goal so many more times.
+    BindTimes(&'a Goal, u64),
+    /// The innermost group is complete.
+    Close,
+}
+
+/// A part of the pattern with a condition on time, while it is being bound.
+#[derive(Clone, Copy)]
+struct Group {
+    within: Option<Duration>,
+    /// What is added now must last until here at least.
+    not_before: Timestamp,
+    latest_first: Timestamp,
+    earliest_last: Timestamp,
+}
+
+struct Search<'s> {
+    spans: &'s [Span],
+    /// How often each observation can still be given.
+    left: Vec<u64>,
+    /// Open groups, outermost first.
+    groups: Vec<Group>,
+    steps: u64,
+    depth: usize,
+}
+
+impl Search<'_> {
+    /// Whether the agenda can be finished. Leaves everything as it was, but for
+    /// the steps counted.
+    fn run(&mut self, agenda: &Agenda<'_>) -> Result<bool, TooHard> {
+        self.steps += 1;
+        if self.steps > MAX_STEPS || self.depth == MAX_DEPTH {
+            return Err(TooHard);
+        }
+        self.depth += 1;
+        let result = self.perform(agenda);
+        self.depth -= 1;
+        result
+    }
+
+    fn perform(&mut self, agenda: &Agenda<'_>) -> Result<bool, TooHard> {
+        let next = agenda.next;
+        match agenda.task {
+            Task::Bind(goal) => self.bind(goal, next),
+            Task::BindAll([]) | Task::BindSequence([]) | Task::BindTimes(_, 0) => self.follow(next),
+            Task::BindAll([goal, others @ ..]) => {
+                self.both(Task::Bind(goal), Task::BindAll(others), next)
+            }
+            Task::BindSequence([goal, others @ ..]) => {
+                let Some(before) = self.groups.last().copied() else {
+                    return Ok(false);
+                };
+                if let Some(group) = self.groups.last_mut() {
+                    group.not_before = before.latest_first;
+                }
+                let result = self.both(Task::Bind(goal), Task::BindSequence(others), next);
+                if let Some(group) = self.groups.last_mut() {
+                    *group = before;
+                }
+                result
+            }
+            Task::BindTimes(goal, times) => {
+                self.both(Task::Bind(goal), Task::BindTimes(goal, times - 1), next)
+            }
+            Task::Choose {
+                candidates,
+                need,
+                begun,
+            } => self.choose(candidates, need, begun, next),
+            Task::Close => {
+                let group = self.groups.pop();
+                let result = self.follow(next);
+                self.groups.extend(group);
+                result
+            }
+        }
+    }
+
+    fn follow(&mut self, next: Option<&Agenda<'_>>) -> Result<bool, TooHard> {
+        match next {
+            Some(agenda) => self.run(agenda),
+            None => Ok(true),
+        }
+    }
+
+    fn both(
+        &mut self,
+        first: Task<'_>,
+        second: Task<'_>,
+        next: Option<&Agenda<'_>>,
+    ) -> Result<bool, TooHard> {
+        let second = Agenda { task: second, next };
+        self.run(&Agenda {
+            task: first,
+            next: Some(&second),
+        })
+    }
+
+    fn bind(&mut self, goal: &Goal, next: Option<&Agenda<'_>>) -> Result<bool, TooHard> {
+        let task = match goal {
+            Goal::Some(candidates, times) => Task::Choose {
+                candidates,
+                need: *times,
+                begun: false,
+            },
+            Goal::All(goals) => Task::BindAll(goals),
+            Goal::Times(goal, times) => Task::BindTimes(goal, *times),
+            Goal::Any(goals) => {
+                for goal in goals {
+                    let task = Task::Bind(goal);
+                    if self.run(&Agenda { task, next })? {
+                        return Ok(true);
+                    }
+                }
+                return Ok(false);
+            }
+            Goal::Sequence(goals) => return self.open(None, Task::BindSequence(goals), next),
+            Goal::Within(goal, duration) => {
+                return self.open(Some(*duration), Task::Bind(goal), next);
+            }
+        };
+        self.run(&Agenda { task, next })
+    }
+
+    /// Performs a task with a group of its own around what it binds.
+    fn open(
+        &mut self,
+        within: Option<Duration>,
+        task: Task<'_>,
+        next: Option<&Agenda<'_>>,
+    ) -> Result<bool, TooHard> {
+        // A group holds at least one observation before its instants are read,
+        // but for the first of a sequence, which then follows nothing.
+        self.groups.push(Group {
+            within,
+            not_before: Timestamp::MIN,
+            latest_first: Timestamp::MIN,
+            earliest_last: Timestamp::MAX,
+        });
+        let result = self.both(task, Task::Close, next);
+        self.groups.pop();
+        result
+    }
+
+    /// Chooses `need` out of `candidates`, going from the earliest to the latest
+    /// last instant, so that of a set only one order is tried.
+    fn choose(
+        &mut self,
+        candidates: &[usize],
+        need: u64,
+        begun: bool,
+        next: Option<&Agenda<'_>>,
+    ) -> Result<bool, TooHard> {
+        if need == 0 {
+            return self.follow(next);
+        }
+        for (i, candidate) in candidates.iter().enumerate() {
+            self.steps += 1;
+            let tail = candidates.get(i..).unwrap_or_default();
+            // What lies outside a group now lies outside it for good.
+            let supply = tail.iter().filter(|candidate| self.fits(**candidate)).fold(
+                0_u64,
+                |sum, candidate| {
+                    sum.saturating_add(self.left.get(*candidate).copied().unwrap_or(0))
+                },
+            );
+            self.steps = self.steps.saturating_add(tail.len() as u64 / 16);
+            if supply < need {
+                return Ok(false);
+            }
+            // All that is left lasts longer than what was chosen, so what fits by
+            // itself fits together.
+            if begun && next.is_none_or(is_only_closing) {
+                return Ok(true);
+            }
+            let left = self.left.get(*candidate).copied().unwrap_or(0);
+            let (Some(span), true) = (self.spans.get(*candidate), self.fits(*candidate)) else {
+                continue;
+            };
+            let others = candidates.get(i + 1..).unwrap_or_default();
+            let groups = self.groups.clone();
+            for group in &mut self.groups {
+                group.latest_first = group.latest_first.max(span.first);
+                group.earliest_last = group.earliest_last.min(span.last);
+            }
+            let mut found = Ok(false);
+            let most = left.min(need);
+            // Most often the most is right, but another part may need the rest.
+            for taken in (1..=most).rev() {
+                if let Some(left) = self.left.get_mut(*candidate) {
+                    *left -= taken;
+                }
+                found = self.run(&Agenda {
+                    task: Task::Choose {
+                        candidates: others,
+                        need: need - taken,
+                        begun: true,
+                    },
+                    next,
+                });
+                if let Some(left) = self.left.get_mut(*candidate) {
+                    *left += taken;
+                }
+                if found != Ok(false) {
+                    break;
+                }
+            }
+            self.groups = groups;
+            if found != Ok(false) {
+                return found;
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether the observation is left and breaks no open group.
+    fn fits(&self, candidate: usize) -> bool {
+        let Some(span) = self.spans.get(candidate) else {
+            return false;
+        };
+        self.left.get(candidate).is_some_and(|left| *left > 0)
+            && self.groups.iter().all(|group| {
+                let latest_first = group.latest_first.max(span.first);
+                let earliest_last = group.earliest_last.min(span.last);
+                span.last >= group.not_before
+                    && group
+                        .within
+                        .is_none_or(|within| latest_first.since(earliest_last) <= within)
+            })
+    }
+}
+
+/// Whether nothing more is to be bound.
+fn is_only_closing(agenda: &Agenda<'_>) -> bool {
+    let mut rest = Some(agenda);
+    while let Some(agenda) = rest {
+        match agenda.task {
+            Task::Close | Task::BindAll([]) | Task::BindSequence([]) | Task::BindTimes(_, 0) => {
+                rest = agenda.next
+            }
+            _ => return false,
+        }
+    }
+    true
+}

@@ -1,0 +1,484 @@
+//! Whole patterns over a finite list of observed-data in JSON.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::fmt;
+
+use serde_json::Map;
+use serde_json::Value as Json;
+
+use super::ast::Observation;
+use super::ast::Pattern;
+use super::ast::Qualifier;
+use super::ast::Step;
+use super::bindings;
+use super::bindings::Goal;
+use super::bindings::Span;
+use super::encoding;
+use super::evaluate::ObjectView;
+use super::evaluate::Test;
+use super::evaluate::TestError;
+use super::evaluate::Value;
+use crate::time::Timestamp;
+
+/// Why a pattern can't be evaluated over observed-data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TryError {
+    /// A comparison can't be made ready.
+    Test(TestError),
+    /// A qualifier that can't be met: WITHIN 0 SECONDS or REPEATS 0 TIMES.
+    Qualifier(Qualifier),
+    /// An observed-data object lacks or garbles what STIX requires of it.
+    ObservedData {
+        /// Its id, or where it stands in the list.
+        object: String,
+        /// The property, as a noun phrase.
+        what: &'static str,
+    },
+    /// More work than [`try_pattern`] does for one answer.
+    TooMuchWork,
+}
+
+impl fmt::Display for TryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Test(error) => error.fmt(f),
+            Self::Qualifier(qualifier) => write!(f, "cannot be met: {qualifier}"),
+            Self::ObservedData { object, what } => {
+                write!(f, "observed-data {object}: missing or malformed {what}")
+            }
+            Self::TooMuchWork => f.write_str("pattern needs too much work over these observations"),
+        }
+    }
+}
+
+impl std::error::Error for TryError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Test(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<TestError> for TryError {
+    fn from(error: TestError) -> Self {
+        Self::Test(error)
+    }
+}
+
+/// Most steps into JSON for one answer: a few seconds. References in lists of
+/// references multiply.
+const MAX_WORK: u64 = 20_000_000;
+
+/// Whether observations meet a pattern.
+///
+/// Each of `observed` is an observed-data object, a bundle of them with their
+/// cyber-observables, or a list of either. Both editions are understood:
+/// embedded `objects` (STIX 2.0) and `object_refs` (STIX 2.1), which lead into any
+/// of the bundles. A reference from object to object holds within one
+/// observed-data only.
+pub fn try_pattern(pattern: &Pattern, observed: &[Json]) -> Result<bool, TryError> {
+    let mut collection = Collection::default();
+    for value in observed {
+        collection.add(value);
+    }
+    let observations = collection.observations()?;
+    let work = Cell::new(0);
+    let mut planner = Planner {
+        observations: &observations,
+        spans: observations.iter().map(|o| o.span).collect(),
+        order: (0..observations.len()).collect(),
+        work: &work,
+    };
+    planner
+        .order
+        .sort_by_key(|i| planner.spans.get(*i).map(|span| span.last));
+    let goal = planner.plan(&pattern.expression, &[])?;
+    if work.get() > MAX_WORK {
+        return Err(TryError::TooMuchWork);
+    }
+    bindings::is_bound(&goal, &planner.spans).map_err(|_| TryError::TooMuchWork)
+}
+
+/// What was given, taken apart.
+#[derive(Default)]
+struct Collection<'j> {
+    observed: Vec<&'j Map<String, Json>>,
+    /// Cyber-observables of bundles, by id.
+    objects: HashMap<&'j str, &'j Map<String, Json>>,
+}
+
+/// One observed-data.
+struct ObservedData<'j> {
+    span: Span,
+    /// The objects that were observed, by what references call them.
+    objects: HashMap<&'j str, &'j Map<String, Json>>,
+}
+
+impl<'j> Collection<'j> {
+    fn add(&mut self, value: &'j Json) {
+        match value {
+            // Depth is bounded by what the JSON parser takes.
+            Json::Array(values) => values.iter().for_each(|value| self.add(value)),
+            Json::Object(object) => match object_type(object) {
+                "observed-data" => self.observed.push(object),
+                // Containers of before STIX 2.0, still about in test data.
+                _ if object.get("objects").is_some_and(Json::is_object) => {
+                    self.observed.push(object);
+                }
+                "bundle" => {
+                    let objects = object.get("objects").and_then(Json::as_array);
+                    objects
+                        .into_iter()
+                        .flatten()
+                        .for_each(|value| self.add(value));
+                }
+                // STIX 2.1 section 9.2: patterns ask cyber-observables only.
+                object_type if DOMAIN_OBJECTS.contains(&object_type) => {}
+                _ => {
+                    if let Some(id) = object.get("id").and_then(Json::as_str) {
+                        self.objects.insert(id, object);
+                    }
+                }
+            },
+            _ => {}
+        }
+    }
+
+    fn observations(&self) -> Result<Vec<ObservedData<'j>>, TryError> {
+        let read = |(i, object): (usize, &&'j Map<String, Json>)| {
+            let missing = |what| TryError::ObservedData {
+                object: match object.get("id").and_then(Json::as_str) {
+                    Some(id) => id.to_owned(),
+                    None => format!("number {i}"),
+                },
+                what,
+            };
+            let instant = |name: &'static str| {
+                let text = object.get(name).and_then(Json::as_str);
+                text.and_then(Timestamp::parse_rfc3339)
+                    .ok_or_else(|| missing(name))
+            };
+            let (first, last) = (instant("first_observed")?, instant("last_observed")?);
+            if first > last {
+                return Err(missing("last_observed"));
+            }
+            let count = object.get("number_observed").and_then(Json::as_u64);
+            let count = count.filter(|count| *count > 0);
+            let mut objects = HashMap::new();
+            let refs = object.get("object_refs").and_then(Json::as_array);
+            for id in refs.into_iter().flatten().filter_map(Json::as_str) {
+                if let Some((id, object)) = self.objects.get_key_value(id) {
+                    objects.insert(*id, *object);
+                }
+            }
+            let embedded = object.get("objects").and_then(Json::as_object);
+            for (key, value) in embedded.into_iter().flatten() {
+                if let Some(object) = value.as_object() {
+                    objects.insert(key.as_str(), object);
+                }
+            }
+            Ok(ObservedData {
+                span: Span {
+                    first,
+                    last,
+                    count: count.ok_or_else(|| missing("number_observed"))?,
+                },
+                objects,
+            })
+        };
+        self.observed.iter().enumerate().map(read).collect()
+    }
+}
+
+/// Turns a pattern into what must be bound to which observations.
+struct Planner<'o, 'j> {
+    observations: &'o [ObservedData<'j>],
+    spans: Vec<Span>,
+    /// Observations by their last instant.
+    order: Vec<usize>,
+    work: &'o Cell<u64>,
+}
+
+impl Planner<'_, '_> {
+    /// `windows` are the START and STOP around the expression: an observation
+    /// counts under them if it can have been made within all of them.
+    fn plan(
+        &self,
+        expression: &Observation,
+        windows: &[(Timestamp, Timestamp)],
+    ) -> Result<Goal, TryError> {
+        let plan_all = |branches: &[Observation]| -> Result<Vec<Goal>, TryError> {
+            branches
+                .iter()
+                .map(|branch| self.plan(branch, windows))
+                .collect()
+        };
+        Ok(match expression {
+            Observation::Test(comparison) => {
+                let test = Test::new(comparison)?;
+                Goal::Some(self.find(&test, windows), 1)
+            }
+            Observation::And(branches) => Goal::All(plan_all(branches)?),
+            Observation::FollowedBy(branches) => Goal::Sequence(plan_all(branches)?),
+            Observation::Or(branches) => self.join(plan_all(branches)?),
+            Observation::Qualified(inner, qualifier) => match *qualifier {
+                Qualifier::Within(duration) if duration.is_zero() => {
+                    return Err(TryError::Qualifier(*qualifier));
+                }
+                Qualifier::Repeats(0) => return Err(TryError::Qualifier(*qualifier)),
+                Qualifier::Within(duration) => match self.plan(inner, windows)? {
+                    // One observation is within any time of itself.
+                    goal @ Goal::Some(_, 1) => goal,
+                    goal => Goal::Within(Box::new(goal), duration),
+                },
+                Qualifier::Repeats(times) => match self.plan(inner, windows)? {
+                    Goal::Some(candidates, inner_times) => {
+                        Goal::Some(candidates, inner_times.saturating_mul(times))
+                    }
+                    goal => Goal::Times(Box::new(goal), times),
+                },
+                Qualifier::StartStop(start, stop) => {
+                    let mut windows = windows.to_vec();
+                    windows.push((start, stop));
+                    self.plan(inner, &windows)?
+                }
+            },
+        })
+    }
+
+    /// Alternatives that need one observation each are one choice among all theirs.
+    fn join(&self, goals: Vec<Goal>) -> Goal {
+        let mut singles = vec![false; self.order.len()];
+        let mut others = Vec::new();
+        for goal in goals {
+            match goal {
+                Goal::Some(candidates, 1) => {
+                    for candidate in candidates {
+                        if let Some(single) = singles.get_mut(candidate) {
+                            *single = true;
+                        }
+                    }
+                }
+                goal => others.push(goal),
+            }
+        }
+        let is_single = |i: &usize| singles.get(*i).is_some_and(|single| *single);
+        let candidates = self.order.iter().copied().filter(is_single).collect();
+        let single = Goal::Some(candidates, 1);
+        if others.is_empty() {
+            single
+        } else {
+            others.push(single);
+            Goal::Any(others)
+        }
+    }
+
+    /// The observations that hold an object for which the test is true.
+    fn find(&self, test: &Test, windows: &[(Timestamp, Timestamp)]) -> Vec<usize> {
+        let is_found = |i: &usize| {
+            self.observations.get(*i).is_some_and(|observed| {
+                let Span { first, last, .. } = observed.span;
+                // START is inclusive, STOP is not (STIX 2.1 section 9.3).
+                windows
+                    .iter()
+                    .all(|(start, stop)| start < stop && first < *stop && last >= *start)
+                    && observed.objects.values().any(|object| {
+                        test.matches(&JsonObject {
+                            object,
+                            others: &observed.objects,
+                            work: self.work,
+                        })
+                    })
+            })
+        };
+        self.order.iter().copied().filter(is_found).collect()
+    }
+}
+
+/// A cyber-observable in JSON.
+struct JsonObject<'a, 'j> {
+    object: &'j Map<String, Json>,
+    /// Where references lead.
+    others: &'a HashMap<&'j str, &'j Map<String, Json>>,
+    /// Steps taken, over all objects; beyond [`MAX_WORK`] none are.
+    work: &'a Cell<u64>,
+}
+
+impl ObjectView for JsonObject<'_, '_> {
+    fn object_type(&self) -> &str {
+        object_type(self.object)
+    }
+
+    fn resolve(&self, steps: &[Step], visit: &mut dyn FnMut(Value<'_>)) {
+        if let Some((Step::Key(key), rest)) = steps.split_first() {
+            self.enter(self.object, key, rest, visit);
+        }
+    }
+}
+
+impl<'j> JsonObject<'_, 'j> {
+    /// Goes to a property and from there on; as deep as the path is long.
+    fn enter(
+        &self,
+        object: &'j Map<String, Json>,
+        key: &str,
+        rest: &[Step],
+        visit: &mut dyn FnMut(Value<'_>),
+    ) {
+        if let Some(value) = object.get(key) {
+            self.enter_property(key, value, rest, visit);
+        }
+    }
+
+    /// The property's name tells what its value is (STIX 2.1 sections 3.1 and 2.2).
+    fn enter_property(
+        &self,
+        key: &str,
+        value: &'j Json,
+        rest: &[Step],
+        visit: &mut dyn FnMut(Value<'_>),
+    ) {
+        if key.ends_with("_ref") {
+            if let Some(object) = self.dereference(value) {
+                self.walk_object(object, rest, visit);
+            }
+        } else if key.ends_with("_refs") {
+            let references = value.as_array().into_iter().flatten();
+            let mut objects = references.filter_map(|value| self.dereference(value));
+            match rest.split_first() {
+                None => {
+                    if objects.next().is_some() {
+                        visit(Value::Structure);
+                    }
+                }
+                Some((Step::Index(index), rest)) => {
+                    if let Some(object) = objects.nth(*index) {
+                        self.walk_object(object, rest, visit);
+                    }
+                }
+                Some((Step::Any, rest)) => {
+                    objects.for_each(|object| self.walk_object(object, rest, visit));
+                }
+                Some((Step::Key(_), _)) => {}
+            }
+        } else if let Some(bytes) = decode_property(key, value) {
+            if rest.is_empty() {
+                visit(Value::Bytes(&bytes));
+            }
+        } else {
+            self.walk(value, rest, visit);
+        }
+    }
+
+    fn dereference(&self, reference: &Json) -> Option<&'j Map<String, Json>> {
+        self.others.get(reference.as_str()?).copied()
+    }
+
+    fn walk(&self, value: &'j Json, steps: &[Step], visit: &mut dyn FnMut(Value<'_>)) {
+        let work = self.work.get().saturating_add(1);
+        self.work.set(work);
+        if work > MAX_WORK {
+            return;
+        }
+        let Some((step, rest)) = steps.split_first() else {
+            visit(leaf(value));
+            return;
+        };
+        match (step, value) {
+            (_, Json::Object(object)) => self.walk_object(object, steps, visit),
+            (Step::Index(index), Json::Array(values)) => {
+                if let Some(value) = values.get(*index) {
+                    self.walk(value, rest, visit);
+                }
+            }
+            (Step::Any, Json::Array(values)) => {
+                values
+                    .iter()
+                    .for_each(|value| self.walk(value, rest, visit));
+            }
+            _ => {}
+        }
+    }
+
+    fn walk_object(
+        &self,
+        object: &'j Map<String, Json>,
+        steps: &[Step],
+        visit: &mut dyn FnMut(Value<'_>),
+    ) {
+        let work = self.work.get().saturating_add(1);
+        self.work.set(work);
+        if work > MAX_WORK {
+            return;
+        }
+        match steps.split_first() {
+            None => visit(Value::Structure),
+            Some((Step::Key(key), rest)) => self.enter(object, key, rest, visit),
+            Some((Step::Any, rest)) => {
+                for (key, value) in object {
+                    self.enter_property(key, value, rest, visit);
+                }
+            }
+            Some((Step::Index(_), _)) => {}
+        }
+    }
+}
+
+fn object_type(object: &Map<String, Json>) -> &str {
+    object.get("type").and_then(Json::as_str).unwrap_or("")
+}
+
+/// The bytes of a property that holds them by its name; `None` for any other, and
+/// for one whose text is not what its name says.
+fn decode_property(key: &str, value: &Json) -> Option<Vec<u8>> {
+    if key.ends_with("_hex") {
+        encoding::decode_hex(value.as_str()?.as_bytes())
+    } else if key.ends_with("_bin") {
+        encoding::decode_base64(value.as_str()?.as_bytes())
+    } else {
+        None
+    }
+}
+
+fn leaf(value: &Json) -> Value<'_> {
+    match value {
+        Json::Null => Value::Null,
+        Json::Bool(value) => Value::Boolean(*value),
+        Json::Number(number) => match (number.as_i64(), number.as_f64()) {
+            (Some(whole), _) => Value::Integer(whole),
+            (None, Some(float)) => Value::Float(float),
+            (None, None) => Value::Null,
+        },
+        Json::String(text) => Value::String(text),
+        Json::Array(_) | Json::Object(_) => Value::Structure,
+    }
+}
+
+/// Objects that a STIX 2.1 bundle holds beside cyber-observables.
+const DOMAIN_OBJECTS: &[&str] = &[
+    "attack-pattern",
+    "campaign",
+    "course-of-action",
+    "extension-definition",
+    "grouping",
+    "identity",
+    "incident",
+    "indicator",
+    "infrastructure",
+    "intrusion-set",
+    "language-content",
+    "location",
+    "malware",
+    "malware-analysis",
+    "marking-definition",
+    "note",
+    "opinion",
+    "relationship",
+    "report",
+    "sighting",
+    "threat-actor",
+    "tool",
+    "vulnerability",
+];
