@@ -393,10 +393,11 @@ impl Walk<'_> {
         }
         let place = name::place(self.message, target);
         let buffer = self.target.get_or_insert_with(NameText::new);
-        let end = buffer.decode(self.message, target)?;
-        if end > record.end {
-            return Err(DATA);
-        }
+        let readable = self.message.get(..limit).unwrap_or_default();
+        let end = match buffer.decode(readable, target) {
+            Err(name::CUT) if limit == record.end => return Err(DATA),
+            decoded => decoded?,
+        };
         let name = buffer.as_str();
         let same_as_question = asked && name == self.question.as_str();
         let known = name.is_empty() || self.seen.contains(&place);
