@@ -9,6 +9,7 @@
 
 pub mod dns;
 pub mod http;
+pub mod socks;
 pub mod tls;
 
 use crate::flow::Direction;
