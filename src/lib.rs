@@ -2,5 +2,6 @@
 
 pub mod flow;
 pub mod octets;
+pub mod packet;
 pub mod protocol;
 pub mod time;
