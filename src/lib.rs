@@ -3,5 +3,6 @@
 pub mod flow;
 pub mod indicator;
 pub mod octets;
+pub mod packet;
 pub mod protocol;
 pub mod time;

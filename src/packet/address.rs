@@ -1,0 +1,127 @@
+//! Network addresses in the form that compares and hashes fastest.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
+
+/// An IPv4 or IPv6 address as one number.
+///
+/// IPv4 addresses are kept in their IPv4-mapped form (`::ffff:0:0/96`), which no
+/// IPv6 packet may carry (RFC 6890, table 20): the decoder refuses such packets, so
+/// that two different hosts never share a value.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Address(u128);
+
+impl Address {
+    /// From the number that the four octets form in network byte order.
+    pub const fn v4(bits: u32) -> Self {
+        Self(MAPPED << 32 | bits as u128)
+    }
+
+    /// From the number that the sixteen octets form in network byte order.
+    pub const fn v6(bits: u128) -> Self {
+        Self(bits)
+    }
+
+    /// The number; of an IPv4 address in its IPv4-mapped form.
+    pub const fn bits(self) -> u128 {
+        self.0
+    }
+
+    /// Whether this is an IPv4 address.
+    pub const fn is_v4(self) -> bool {
+        self.0 >> 32 == MAPPED
+    }
+
+    /// The same address as the standard library knows it.
+    pub const fn ip(self) -> IpAddr {
+        if self.is_v4() {
+            IpAddr::V4(Ipv4Addr::from_bits(self.0 as u32))
+        } else {
+            IpAddr::V6(Ipv6Addr::from_bits(self.0))
+        }
+    }
+}
+
+impl From<Ipv4Addr> for Address {
+    fn from(address: Ipv4Addr) -> Self {
+        Self::v4(address.to_bits())
+    }
+}
+
+impl From<Ipv6Addr> for Address {
+    /// An IPv4-mapped address becomes the IPv4 address that it stands for.
+    fn from(address: Ipv6Addr) -> Self {
+        Self::v6(address.to_bits())
+    }
+}
+
+impl From<IpAddr> for Address {
+    fn from(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(address) => address.into(),
+            IpAddr::V6(address) => address.into(),
+        }
+    }
+}
+
+impl From<Address> for IpAddr {
+    fn from(address: Address) -> Self {
+        address.ip()
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.ip().fmt(f)
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.ip().fmt(f)
+    }
+}
+
+/// The two addresses of one IP header.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct AddressPair {
+    /// The sender's.
+    pub source: Address,
+    /// The receiver's.
+    pub destination: Address,
+}
+
+/// The upper 96 bits of IPv4-mapped addresses (RFC 4291, section 2.5.5.2).
+const MAPPED: u128 = 0xffff;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn converts_both_ways() {
+        for text in [
+            "0.0.0.0",
+            "192.0.2.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "2001:db8::ffff:1",
+        ] {
+            let ip: IpAddr = text.parse().unwrap();
+            let address = Address::from(ip);
+            assert_eq!(address.ip(), ip);
+            assert_eq!(address.is_v4(), ip.is_ipv4());
+            assert_eq!(address.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_mapped_address_is_the_ipv4_address() {
+        let mapped: IpAddr = "::ffff:192.0.2.1".parse().unwrap();
+        let plain: IpAddr = "192.0.2.1".parse().unwrap();
+        assert_eq!(Address::from(mapped), Address::from(plain));
+    }
+}

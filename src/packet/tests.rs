@@ -1,0 +1,1 @@
+//! Frames built byte by byte, and what they must be decoded to.
