@@ -1,5 +1,6 @@
 //! watchpost: a network sensor with indicator blocking.
 
+pub mod capture;
 pub mod flow;
 pub mod indicator;
 pub mod octets;
