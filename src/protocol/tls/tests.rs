@@ -173,8 +173,11 @@ const CLIENT: &str = "client www.bad.example 771,4865-4866-49195-47,0-10-11-16-1
 const SERVER12: &str = "server 771,49199,65281";
 const SERVER13: &str = "server 771,49199,43";
 
-/// Dialogues with what all of it yields and what the name alone wants.
-fn dialogues() -> Vec<(&'static str, Vec<(Direction, Vec<u8>)>, Vec<String>)> {
+/// What each end sends, in turn.
+type Dialogue = Vec<(Direction, Vec<u8>)>;
+
+/// Dialogues, each with the messages that it yields.
+fn dialogues() -> Vec<(&'static str, Dialogue, Vec<String>)> {
     let hello = handshake_message(1, &browser_body());
     let certificates = chain(&[b"first", b"second"]);
     let text = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect();
