@@ -312,3 +312,217 @@ const TEXT_LIMIT: usize = 256;
 
 /// Longest message: a version 4a request with user id and host name.
 const MESSAGE_LIMIT: usize = 8 + 2 * TEXT_LIMIT;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UP: Direction = Direction::ToServer;
+    const DOWN: Direction = Direction::ToClient;
+
+    /// The last status and the anomalies; stops where the parser does.
+    fn run(dialogue: &[(Direction, &[u8])]) -> (Status, Vec<&'static str>) {
+        let mut parser = SocksParser::new();
+        let mut anomalies = Vec::new();
+        let mut status = Status::More;
+        for (direction, bytes) in dialogue {
+            status = parser.parse(*direction, bytes, &Wants::ALL, &mut |message| {
+                if let Message::Anomaly(anomaly) = message {
+                    anomalies.push(anomaly.0);
+                }
+            });
+            if status != Status::More {
+                break;
+            }
+        }
+        (status, anomalies)
+    }
+
+    type Dialogue = Vec<(Direction, &'static [u8])>;
+
+    fn dialogues() -> Vec<(&'static str, Dialogue, Status)> {
+        // port 443 of 192.0.2.1
+        let reply5: &[u8] = b"\x05\0\0\x01\xc0\0\x02\x01\x01\xbb";
+        vec![
+            (
+                "4",
+                vec![
+                    (UP, b"\x04\x01\x01\xbb\xc0\0\x02\x01me\0"),
+                    (DOWN, b"\0\x5a\0\0\0\0\0\0"),
+                ],
+                Status::Switch(8),
+            ),
+            (
+                "4a, with the first of the tunnel",
+                vec![
+                    (UP, b"\x04\x01\x01\xbb\0\0\0\x01\0bad.example\0"),
+                    (DOWN, b"\0\x5a\0\0\0\0\0\x00220 mail"),
+                ],
+                Status::Switch(8),
+            ),
+            (
+                "4 refused",
+                vec![
+                    (UP, b"\x04\x01\x01\xbb\xc0\0\x02\x01\0"),
+                    (DOWN, b"\0\x5b\0\0\0\0\0\0"),
+                ],
+                Status::Done,
+            ),
+            (
+                "5 to a name",
+                vec![
+                    (UP, b"\x05\x01\0"),
+                    (DOWN, b"\x05\0"),
+                    (UP, b"\x05\x01\0\x03\x0bbad.example\x01\xbb"),
+                    (DOWN, reply5),
+                ],
+                Status::Switch(10),
+            ),
+            (
+                "5 with a password, waiting for a peer",
+                vec![
+                    (UP, b"\x05\x02\0\x02"),
+                    (DOWN, b"\x05\x02"),
+                    (UP, b"\x01\x02me\x06secret"),
+                    (DOWN, b"\x01\0"),
+                    // BIND for 2001:db8::1
+                    (
+                        UP,
+                        b"\x05\x02\0\x04\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01\x01\xbb",
+                    ),
+                    (DOWN, reply5),
+                    (DOWN, b"\x05\0\0\x01\xc0\0\x02\x01\x01\xbbSSH-2.0"),
+                ],
+                Status::Switch(10),
+            ),
+            (
+                "5 for datagrams",
+                vec![
+                    (UP, b"\x05\x01\0"),
+                    (DOWN, b"\x05\0"),
+                    (UP, b"\x05\x03\0\x01\0\0\0\0\0\0"),
+                ],
+                Status::Done,
+            ),
+            (
+                "5 without a method in common",
+                vec![(UP, b"\x05\x01\x01"), (DOWN, b"\x05\xff")],
+                Status::Done,
+            ),
+        ]
+    }
+
+    #[test]
+    fn leads_to_the_tunnel() {
+        for (what, dialogue, expected) in dialogues() {
+            assert_eq!(
+                SocksParser::probe(UP, dialogue[0].1),
+                Probe::Certain,
+                "{what}"
+            );
+            assert_eq!(run(&dialogue), (expected, vec![]), "{what}");
+        }
+    }
+
+    #[test]
+    fn any_split_leads_to_the_same_byte() {
+        for (what, dialogue, _) in dialogues() {
+            // the bytes up to the switch, counted over all calls
+            let consumed = |pieces: &[(Direction, &[u8])]| {
+                let mut parser = SocksParser::new();
+                let mut count = 0;
+                for (direction, bytes) in pieces {
+                    match parser.parse(*direction, bytes, &Wants::ALL, &mut |_| {}) {
+                        Status::More => count += bytes.len(),
+                        Status::Switch(used) => return Some(count + used),
+                        Status::Done => return None,
+                    }
+                }
+                panic!("{what}: neither open nor closed");
+            };
+            let whole = consumed(&dialogue);
+            for size in 1..8 {
+                let pieces: Vec<_> = dialogue
+                    .iter()
+                    .flat_map(|(way, bytes)| bytes.chunks(size).map(|piece| (*way, piece)))
+                    .collect();
+                assert_eq!(consumed(&pieces), whole, "{what} by {size}");
+            }
+        }
+    }
+
+    #[test]
+    fn recognises_a_whole_first_message_only() {
+        for (bytes, expected) in [
+            (&b""[..], Probe::Unsure),
+            (b"\x05", Probe::Unsure),
+            (b"\x05\x02\0", Probe::Unsure),
+            (b"\x05\x01\0", Probe::Certain),
+            (b"\x05\x01\0\0", Probe::NotForUs),
+            (b"\x05\0", Probe::NotForUs),
+            (b"\x05\x01\x40", Probe::NotForUs),
+            (b"\x04\x01\0\x50\xc0\0\x02\x01", Probe::Unsure),
+            (b"\x04\x09\0\x50\xc0\0\x02\x01\0", Probe::NotForUs),
+            (b"\x04\x01\0\0\xc0\0\x02\x01\0", Probe::NotForUs),
+            (b"GET / HTTP/1.1", Probe::NotForUs),
+        ] {
+            assert_eq!(SocksParser::probe(UP, bytes), expected, "{bytes:02x?}");
+        }
+        assert_eq!(SocksParser::probe(DOWN, b"\x05\0"), Probe::NotForUs);
+    }
+
+    #[test]
+    fn odd_answers_are_an_anomaly() {
+        for answer in [&b"HTTP/1.1 200 OK\r\n"[..], b"\x04\0"] {
+            assert_eq!(
+                run(&[(UP, b"\x05\x01\0"), (DOWN, answer)]),
+                (Status::Done, vec!["socks.negotiation"])
+            );
+        }
+        let mut parser = SocksParser::new();
+        let status = parser.gap(DOWN, 1, &Wants::ALL, &mut |_| {});
+        assert_eq!(status, Status::Done);
+    }
+
+    #[test]
+    fn mutated_negotiations_do_no_harm() {
+        // xorshift64
+        let mut state = 0x5eed_u64;
+        let mut below = |limit: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state % limit.max(1) as u64) as usize
+        };
+        let seeds = dialogues();
+        for round in 0..10_000 {
+            let mut dialogue: Vec<_> = seeds[round % seeds.len()]
+                .1
+                .iter()
+                .map(|(way, bytes)| (*way, bytes.to_vec()))
+                .collect();
+            let part = below(dialogue.len());
+            let bytes = &mut dialogue[part].1;
+            let place = below(bytes.len());
+            bytes[place] = below(256) as u8;
+            if below(4) == 0 {
+                bytes.resize(below(700), 0);
+            }
+            SocksParser::probe(UP, &dialogue[0].1);
+            let mut parser = SocksParser::new();
+            for (way, bytes) in &dialogue {
+                let status = parser.parse(*way, bytes, &Wants::ALL, &mut |_| {});
+                assert!(!matches!(status, Status::Switch(used) if used > bytes.len()));
+                if status != Status::More {
+                    break;
+                }
+                assert!(
+                    parser
+                        .pending
+                        .iter()
+                        .all(|kept| kept.len() <= MESSAGE_LIMIT)
+                );
+            }
+        }
+    }
+}

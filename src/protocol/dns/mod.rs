@@ -96,17 +96,13 @@ pub enum DnsItem<'n> {
 impl<'a> DnsMessage<'a> {
     /// Reads the header of a message. The bytes may be cut short anywhere after it.
     ///
-    /// Refuses what no DNS software sends: unassigned opcodes, and a set Z bit (RFC 1035
-    /// section 4.1.1).
+    /// Refuses what no DNS software sends: unassigned opcodes (RFC 6895 section 2.2).
     pub fn parse(bytes: &'a [u8]) -> Result<Self, ParseError> {
         let mut input = Octets::new(bytes);
         let id = input.u16("message id")?;
         let flags = input.u16("flags")?;
         if !matches!(opcode_of(flags), 0 | 1 | 2 | 4 | 5 | 6) {
             return Err(ParseError::malformed(2, "opcode"));
-        }
-        if flags & RESERVED != 0 {
-            return Err(ParseError::malformed(3, "reserved bit"));
         }
         Ok(Self {
             bytes,
@@ -179,7 +175,9 @@ impl<'a> DnsMessage<'a> {
             fault: None,
         };
         let end = walk.run(self, each).err();
-        walk.fault.or(end)
+        // servers take no notice of the bit, so a query with it works
+        let reserved = (self.flags & RESERVED != 0).then_some(Anomaly("dns.reserved-bit"));
+        walk.fault.or(end).or(reserved)
     }
 
     /// How well the first question, or without one the first record, fits DNS.

@@ -282,6 +282,18 @@ fn wrong_data_of_one_record_do_not_lose_the_next() {
 }
 
 #[test]
+fn a_set_reserved_bit_hides_nothing() {
+    let bytes = message(0x0140, [1, 0, 0, 0], &[&question(&wire(&[b"a"]), 1)]);
+    assert_eq!(
+        walk(&bytes),
+        (
+            vec!["question a 1".to_owned()],
+            Some(Anomaly("dns.reserved-bit"))
+        )
+    );
+}
+
+#[test]
 fn a_payload_cut_anywhere_yields_a_head_of_the_items() {
     let whole = answer();
     let (all, _) = walk(&whole);
@@ -371,7 +383,7 @@ fn recognises_dns_by_content_alone() {
         (
             "reserved bit",
             message(0x0140, [1, 0, 0, 0], &[&question(&name, 1)]),
-            Probe::NotForUs,
+            Probe::Certain,
         ),
         (
             "failed query",
