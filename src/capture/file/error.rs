@@ -271,6 +271,12 @@ impl Warnings {
         }
     }
 
+    /// Adds the one that ends the capture, whatever the number of those before.
+    pub(super) fn add_last(&mut self, offset: u64, fault: Fault) {
+        let warning = self.warning(offset, fault);
+        self.kept.push(warning);
+    }
+
     pub(super) fn warning(&self, offset: u64, fault: Fault) -> Warning {
         Warning {
             file: self.file.clone(),
@@ -293,6 +299,6 @@ impl Warnings {
     }
 }
 
-/// Warnings kept of one capture: more than a person reads, and a capture of nothing but
+/// Warnings kept of one capture, but for its last: more than a person reads, and a capture of nothing but
 /// broken blocks must not fill the memory.
-pub(super) const MAX_WARNINGS: usize = 16;
+const MAX_WARNINGS: usize = 16;

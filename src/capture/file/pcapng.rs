@@ -163,8 +163,8 @@ impl Pcapng {
                 self.push(kind, &packet, &octets, at, frames)
             }
             SIMPLE_PACKET => {
-                // section 4.4: the first interface's, no time, and no captured length:
-                // that is the least of what there is, what was there and the snap length
+                // section 4.4: of the first interface, without a time; captured is what the
+                // snap length leaves of the original
                 let original = order.u32(octets.array("original length").map_err(too_short)?);
                 let snaplen = self.interfaces.first().map_or(0, |first| first.snaplen);
                 let limit = if snaplen == 0 { u32::MAX } else { snaplen };
@@ -327,9 +327,9 @@ impl Tick {
         } else if power <= 9 {
             Self::Nanoseconds(10_u64.pow(9 - u32::from(power)))
         } else {
-            // finer than 2^64 ticks can count to a nanosecond: always 0
+            // too fine for 2^64 ticks to make a nanosecond: each is none
             let count = 10_u64.checked_pow(u32::from(power) - 9);
-            Self::PerNanosecond(count.unwrap_or(u64::MAX))
+            count.map_or(Self::Nanoseconds(0), Self::PerNanosecond)
         }
     }
 }
