@@ -3,7 +3,10 @@
 pub mod capture;
 pub mod flow;
 pub mod indicator;
+pub mod matcher;
+pub mod observable;
 pub mod octets;
 pub mod packet;
 pub mod protocol;
+pub mod sensor;
 pub mod time;

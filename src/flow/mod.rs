@@ -8,8 +8,9 @@ pub mod assembler;
 pub mod table;
 pub mod tcp;
 
+use crate::packet::Address;
+use crate::packet::Packet;
 use std::net::IpAddr;
-use std::net::Ipv6Addr;
 
 /// Which end of a flow sent something. The client opened the flow, or is
 /// taken to have done so when its opening was not seen.
@@ -42,26 +43,19 @@ impl Direction {
 /// One end of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct End {
-    /// IPv6 address, or IPv4 address in its IPv4-mapped form.
-    address: u128,
-    /// 0 for protocols without ports.
+    address: Address,
     port: u16,
 }
 
 impl End {
-    /// An address with a port.
-    pub fn new(address: IpAddr, port: u16) -> Self {
-        let address = match address {
-            IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
-            IpAddr::V6(v6) => v6.to_bits(),
-        };
+    /// An address with a port; 0 for protocols without ports.
+    pub const fn new(address: Address, port: u16) -> Self {
         Self { address, port }
     }
 
-    /// The address; an IPv4-mapped IPv6 address comes back as IPv4.
-    pub fn address(&self) -> IpAddr {
-        let v6 = Ipv6Addr::from_bits(self.address);
-        v6.to_ipv4_mapped().map_or(IpAddr::V6(v6), IpAddr::V4)
+    /// The address.
+    pub const fn address(&self) -> IpAddr {
+        self.address.ip()
     }
 
     /// 0 for protocols without ports.
@@ -82,6 +76,13 @@ pub struct FlowKey {
 }
 
 impl FlowKey {
+    /// The key of a packet's innermost flow, and whether the sender is the lesser end.
+    pub fn of_packet(packet: &Packet) -> (Self, bool) {
+        let source = End::new(packet.source, packet.source_port);
+        let destination = End::new(packet.destination, packet.destination_port);
+        Self::new(source, destination, packet.protocol)
+    }
+
     /// The key of a packet, and whether its source is the lesser end.
     pub fn new(source: End, destination: End, protocol: u8) -> (Self, bool) {
         if source <= destination {

@@ -197,11 +197,10 @@ fn hash_of<T>(flows: &[Option<Flow<T>>], slot: u32) -> u64 {
 mod tests {
     use super::*;
     use crate::flow::End;
-    use std::net::IpAddr;
-    use std::net::Ipv4Addr;
+    use crate::packet::Address;
 
     fn flow(n: u32, seen: u64) -> Flow<u32> {
-        let end = |n: u32| End::new(IpAddr::V4(Ipv4Addr::from_bits(n)), 1);
+        let end = |n: u32| End::new(Address::v4(n), 1);
         let (key, client_is_low) = FlowKey::new(end(n), end(n + 1), 17);
         let seen = Timestamp::from_parts(seen, 0);
         Flow {

@@ -9,6 +9,7 @@ use crate::flow::Direction;
 use crate::flow::assembler::Assembler;
 use crate::flow::assembler::Chunk;
 use crate::flow::assembler::Overlap;
+use crate::packet::Tcp;
 use crate::time::Timestamp;
 use std::time::Duration;
 
@@ -25,26 +26,14 @@ pub const GAP_PATIENCE: Duration = Duration::from_millis(500);
 /// 1 GiB at most); it is passed over, since believing it would blind the sensor.
 const MAX_AHEAD: u64 = 1 << 30;
 
-/// Flags of a segment (RFC 9293 section 3.1).
-pub mod flags {
-    /// No more data from the sender.
-    pub const FIN: u8 = 0x01;
-    /// Synchronise sequence numbers.
-    pub const SYN: u8 = 0x02;
-    /// Reset the connection.
-    pub const RST: u8 = 0x04;
-    /// The acknowledgment field is significant.
-    pub const ACK: u8 = 0x10;
-}
-
 /// A segment, as far as it matters here.
 #[derive(Clone, Copy, Debug)]
 pub struct Segment<'a> {
     /// Sequence number of the first byte, or of the SYN.
     pub sequence: u32,
-    /// Valid when [`flags::ACK`] is set.
+    /// Valid when [`Tcp::ACK`] is set.
     pub acknowledgment: u32,
-    /// See [`flags`].
+    /// [`Tcp::SYN`] and its like.
     pub flags: u8,
     /// The bytes that were captured.
     pub payload: &'a [u8],
@@ -137,6 +126,16 @@ impl TcpConnection {
         self.streams.iter().map(|s| s.assembler.buffered()).sum()
     }
 
+    /// Sequence number of a direction's first byte; `None`: not known.
+    pub fn first_sequence(&self, direction: Direction) -> Option<u32> {
+        self.streams[direction.index()].base
+    }
+
+    /// Client and server were mistaken for one another: each takes the other's stream.
+    pub fn swap_directions(&mut self) {
+        self.streams.reverse();
+    }
+
     /// Whether a SYN with this sequence number opens another connection than this one.
     pub fn is_reopened_by(&self, direction: Direction, sequence: u32) -> bool {
         let stream = &self.streams[direction.index()];
@@ -157,12 +156,12 @@ impl TcpConnection {
         yield_event: &mut dyn FnMut(StreamEvent<'_>),
     ) -> Oddities {
         let mut oddities = Oddities::default();
-        if segment.flags & flags::ACK != 0 {
+        if segment.flags & Tcp::ACK != 0 {
             self.acknowledge(direction, segment, now, yield_event);
         }
         let stream = &mut self.streams[direction.index()];
         let mut sequence = segment.sequence;
-        if segment.flags & flags::SYN != 0 {
+        if segment.flags & Tcp::SYN != 0 {
             sequence = sequence.wrapping_add(1);
             if stream.assembler.next_offset() == 0 && stream.assembler.buffered() == 0 {
                 stream.base = Some(sequence);
@@ -173,13 +172,13 @@ impl TcpConnection {
         if length > 0 && stream.base.is_none() {
             stream.base = Some(sequence);
         }
-        if !stream.ended && (length > 0 || segment.flags & flags::FIN != 0) {
+        if !stream.ended && (length > 0 || segment.flags & Tcp::FIN != 0) {
             match stream.offset(sequence) {
                 Some(offset) if offset > stream.assembler.next_offset() + MAX_AHEAD => {
                     oddities.beyond_window = true;
                 }
                 Some(offset) => {
-                    if segment.flags & flags::FIN != 0 && stream.end.is_none() {
+                    if segment.flags & Tcp::FIN != 0 && stream.end.is_none() {
                         stream.end = Some(offset + length);
                     }
                     stream.take(
@@ -197,7 +196,7 @@ impl TcpConnection {
             }
             stream.end_if_complete(direction, yield_event);
         }
-        if segment.flags & flags::RST != 0
+        if segment.flags & Tcp::RST != 0
             && segment.sequence_is_plausible(&self.streams[direction.index()])
         {
             self.finish(yield_event);
@@ -232,7 +231,7 @@ impl TcpConnection {
         let opened_here = self.streams[direction.index()].opened;
         let other = direction.reverse();
         let stream = &mut self.streams[other.index()];
-        if stream.base.is_none() && opened_here && segment.flags & flags::SYN == 0 {
+        if stream.base.is_none() && opened_here && segment.flags & Tcp::SYN == 0 {
             // the handshake's last segment acknowledges a SYN that was not seen (yet)
             stream.base = Some(segment.acknowledgment);
         }
@@ -336,7 +335,7 @@ mod tests {
     use Direction::ToClient;
     use Direction::ToServer;
 
-    const SA: u8 = flags::SYN | flags::ACK;
+    const SA: u8 = Tcp::SYN | Tcp::ACK;
 
     /// Plays (direction, sequence, acknowledgment, flags, payload, milliseconds) and writes down
     /// what comes out: `>` to the server, `<` to the client, `(n)` a gap, `.` an end.
@@ -373,14 +372,14 @@ mod tests {
 
     #[test]
     fn dialogues() {
-        let ack = flags::ACK;
-        let fin = flags::FIN | flags::ACK;
-        let rst = flags::RST;
+        let ack = Tcp::ACK;
+        let fin = Tcp::FIN | Tcp::ACK;
+        let rst = Tcp::RST;
         for (name, segments, expected) in [
             (
                 "whole, with sequence numbers that wrap",
                 &[
-                    (ToServer, u32::MAX - 1, 0, flags::SYN, "", 0),
+                    (ToServer, u32::MAX - 1, 0, Tcp::SYN, "", 0),
                     (ToClient, 99, u32::MAX, SA, "", 0),
                     (ToServer, u32::MAX, 100, ack, "get", 1),
                     (ToClient, 100, 2, ack, "ok", 2),
@@ -392,7 +391,7 @@ mod tests {
             (
                 "retransmitted, out of order, overlapping",
                 &[
-                    (ToServer, 9, 0, flags::SYN, "", 0),
+                    (ToServer, 9, 0, Tcp::SYN, "", 0),
                     (ToServer, 12, 0, ack, "cd", 1),
                     (ToServer, 10, 0, ack, "ab", 2),
                     (ToServer, 10, 0, ack, "abcdef", 3),
@@ -410,7 +409,7 @@ mod tests {
             (
                 "a hole that the receiver has acknowledged is given up after a while",
                 &[
-                    (ToServer, 9, 0, flags::SYN, "", 0),
+                    (ToServer, 9, 0, Tcp::SYN, "", 0),
                     (ToServer, 10, 0, ack, "a", 1),
                     (ToServer, 13, 0, ack, "d", 2),
                     (ToClient, 50, 14, ack, "", 3),
@@ -421,7 +420,7 @@ mod tests {
             (
                 "a hole that nobody acknowledged stays until the end",
                 &[
-                    (ToServer, 9, 0, flags::SYN, "", 0),
+                    (ToServer, 9, 0, Tcp::SYN, "", 0),
                     (ToServer, 13, 0, ack, "d", 2),
                     (ToServer, 14, 0, ack, "e", 9_000),
                 ],
@@ -430,7 +429,7 @@ mod tests {
             (
                 "the server's first bytes come before its SYN",
                 &[
-                    (ToServer, 9, 0, flags::SYN, "", 0),
+                    (ToServer, 9, 0, Tcp::SYN, "", 0),
                     (ToServer, 10, 100, ack, "get", 1),
                     (ToClient, 101, 13, ack, "k", 2),
                     (ToClient, 100, 13, ack, "o", 3),
@@ -441,7 +440,7 @@ mod tests {
             (
                 "a reset ends both directions, a blind one nothing",
                 &[
-                    (ToServer, 9, 0, flags::SYN, "", 0),
+                    (ToServer, 9, 0, Tcp::SYN, "", 0),
                     (ToServer, 10, 0, ack, "a", 1),
                     (ToServer, 0x8000_0000, 0, rst, "", 2),
                     (ToServer, 11, 0, ack, "b", 3),
@@ -453,7 +452,7 @@ mod tests {
             (
                 "data with the SYN and with the FIN",
                 &[
-                    (ToServer, 9, 0, flags::SYN, "ab", 0),
+                    (ToServer, 9, 0, Tcp::SYN, "ab", 0),
                     (ToServer, 12, 0, fin, "c", 1),
                     (ToServer, 12, 0, fin, "c", 2),
                 ],
@@ -472,7 +471,7 @@ mod tests {
             let segment = Segment {
                 sequence,
                 acknowledgment: 0,
-                flags: flags::ACK,
+                flags: Tcp::ACK,
                 payload: payload.as_bytes(),
                 missing: 8,
             };
@@ -489,7 +488,7 @@ mod tests {
         let mut syn = Segment {
             sequence: 9,
             acknowledgment: 0,
-            flags: flags::SYN,
+            flags: Tcp::SYN,
             payload: b"",
             missing: 0,
         };

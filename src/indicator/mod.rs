@@ -1,9 +1,10 @@
-<<<<<<< HEAD
 //! Indicators: what partners share, as meaning, without any engine.
 //!
 //! [`Indicator`] is one indicator as an exchange said it, [`Details`] is what
 //! the sensor keeps of it to explain a match, and [`Intake`] is the door
 //! through which the loaders of all formats hand them in.
+
+pub mod pattern;
 
 use crate::time::Timestamp;
 use serde::Deserialize;
@@ -264,8 +265,3 @@ pub struct Unseeable {
     /// What it asks for.
     pub reason: String,
 }
-=======
-//! Indicators: what exchanges share, compiled into what the matcher compares with.
-
-pub mod pattern;
->>>>>>> pattern

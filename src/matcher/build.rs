@@ -202,16 +202,8 @@ impl SetBuilder {
             sections[first + 2] = built.owners;
             sections[first + 3] = built.networks;
         }
-        let programs: Vec<&ProgramText> = self
-            .programs
-            .iter()
-            .map(|p| {
-                if alive.ordinal(p.ordinal) {
-                    p
-                } else {
-                    &ProgramText::NONE
-                }
-            })
+        let gone = ProgramText::NONE;
+        let programs: Vec<&ProgramText> = self.programs.iter().map(|p| if alive.ordinal(p.ordinal) { p } else { &gone })
             .collect();
         if programs.iter().any(|p| !p.is_none()) {
             sections[set::PROGRAMS] = serde_json::to_vec(&programs).unwrap_or_default();

@@ -304,27 +304,23 @@ impl Matcher {
         }
     }
 
-    /// A transferred file.
+    /// One digest of a transferred file, or its name.
+    pub fn file_value(
+        &self,
+        kind: KeyKind,
+        value: &[u8],
+        file: &File<'_>,
+        now: Timestamp,
+        hits: &mut Hits,
+    ) {
+        self.key(kind, value, ObjectKind::File, &file_view(file), now, hits);
+    }
+
+    /// A transferred file by all but its digests: its name, and patterns over it.
     pub fn file(&self, file: &File<'_>, now: Timestamp, hits: &mut Hits) {
-        let view = FileView {
-            name: file.name,
-            size: file.size,
-            mime_type: file.mime_type,
-            hashes: file.hashes,
-        };
-        let digests = [
-            (KeyKind::FileMd5, file.hashes.md5.as_ref().map(|d| &d[..])),
-            (KeyKind::FileSha1, file.hashes.sha1.as_ref().map(|d| &d[..])),
-            (
-                KeyKind::FileSha256,
-                file.hashes.sha256.as_ref().map(|d| &d[..]),
-            ),
-            (KeyKind::FileName, file.name.map(str::as_bytes)),
-        ];
-        for (kind, value) in digests {
-            if let Some(value) = value {
-                self.key(kind, value, ObjectKind::File, &view, now, hits);
-            }
+        let view = file_view(file);
+        if let Some(name) = file.name {
+            self.key(KeyKind::FileName, name.as_bytes(), ObjectKind::File, &view, now, hits);
         }
         if self.programs.scans(ObjectKind::File) {
             let name = file.name.unwrap_or_default();
@@ -332,7 +328,21 @@ impl Matcher {
         }
     }
 
-    /// A certificate, with the digests that [`Matcher::certificate_hashes`] made.
+    /// One digest of a certificate; `hashes` are all that [`Matcher::certificate_hashes`] made.
+    pub fn certificate_digest(
+        &self,
+        kind: KeyKind,
+        digest: &[u8],
+        certificate: &Certificate<'_>,
+        hashes: &Hashes,
+        now: Timestamp,
+        hits: &mut Hits,
+    ) {
+        let view = CertificateView { certificate, hashes: *hashes };
+        self.key(kind, digest, ObjectKind::Certificate, &view, now, hits);
+    }
+
+    /// A certificate by all but its digests: patterns over it.
     pub fn certificate(
         &self,
         certificate: &Certificate<'_>,
@@ -340,27 +350,8 @@ impl Matcher {
         now: Timestamp,
         hits: &mut Hits,
     ) {
-        let view = CertificateView {
-            certificate,
-            hashes: *hashes,
-        };
-        let digests = [
-            (KeyKind::CertificateMd5, hashes.md5.as_ref().map(|d| &d[..])),
-            (
-                KeyKind::CertificateSha1,
-                hashes.sha1.as_ref().map(|d| &d[..]),
-            ),
-            (
-                KeyKind::CertificateSha256,
-                hashes.sha256.as_ref().map(|d| &d[..]),
-            ),
-        ];
-        for (kind, value) in digests {
-            if let Some(value) = value {
-                self.key(kind, value, ObjectKind::Certificate, &view, now, hits);
-            }
-        }
         if self.programs.scans(ObjectKind::Certificate) {
+            let view = CertificateView { certificate, hashes: *hashes };
             self.scan(ObjectKind::Certificate, b"", &view, now, hits);
         }
     }
@@ -602,4 +593,8 @@ impl Matcher {
             hits.add(ordinal);
         }
     }
+}
+
+const fn file_view<'f>(file: &'f File<'_>) -> FileView<'f> {
+    FileView { name: file.name, size: file.size, mime_type: file.mime_type, hashes: file.hashes }
 }

@@ -255,10 +255,10 @@ impl ObjectView for TrafficView<'_> {
                     [] => visit(Value::Structure),
                     [Step::Key(k)] => match k.as_str() {
                         "request_method" => {
-                            visit(Value::String(&http.method().to_ascii_lowercase()));
+                            visit(Value::String(&http.method.to_ascii_lowercase()));
                         }
-                        "request_value" => visit(Value::String(&http.target())),
-                        "request_version" => visit(Value::String(http.version())),
+                        "request_value" => visit(Value::String(http.target)),
+                        "request_version" => visit(Value::String(&format!("HTTP/{}.{}", http.version.major, http.version.minor))),
                         "request_header" => visit(Value::Structure),
                         _ => {}
                     },

@@ -184,11 +184,16 @@ fn two_digits(count: usize) -> [u8; 2] {
 }
 
 /// First and last character of an application protocol.
+///
+/// Octets beyond ASCII count as `9` each: the specification asks for hex there, but both
+/// implementations of its authors write `99`, and so do the indicators made with them.
 fn protocol_code(protocol: &[u8]) -> [u8; 2] {
     let (Some(first), Some(last)) = (protocol.first(), protocol.last()) else {
         return *b"00";
     };
-    if first.is_ascii_alphanumeric() && last.is_ascii_alphanumeric() {
+    if !first.is_ascii() || !last.is_ascii() {
+        [*first, *last].map(|octet| if octet.is_ascii() { octet } else { b'9' })
+    } else if first.is_ascii_alphanumeric() && last.is_ascii_alphanumeric() {
         [*first, *last]
     } else {
         [hex_digit(first >> 4), hex_digit(last & 0x0f)]

@@ -1,0 +1,335 @@
+//! What a flow carries: recognised by content, then parsed.
+
+use crate::flow::Direction;
+use crate::flow::assembler::Overlap;
+use crate::flow::table::Flow;
+use crate::flow::tcp::StreamEvent;
+use crate::flow::tcp::TcpConnection;
+use crate::packet::Packet;
+use crate::protocol::Message;
+use crate::protocol::Parser;
+use crate::protocol::Probe;
+use crate::protocol::Status;
+use crate::protocol::dns;
+use crate::protocol::dns::DnsMessage;
+use crate::protocol::registry::STREAM_PROTOCOLS;
+use crate::sensor::observe::FlowFacts;
+use crate::sensor::observe::Observer;
+
+/// Bytes of a direction that are kept until a protocol is recognised: a request line with a long
+/// target fits (RFC 9112 section 3 asks for 8,000 octets at least).
+const MAX_PROBED: usize = 8 << 10;
+
+/// Datagrams of a flow that may be no known protocol before it is given up: a resolver's port
+/// carries DNS from its first.
+const MAX_UNKNOWN_DATAGRAMS: u8 = 4;
+
+/// What the sensor keeps for a flow.
+#[derive(Debug)]
+pub(super) struct FlowState {
+    pub(super) stream: Stream,
+    /// Recognised protocol; `None`: none yet.
+    pub(super) app_proto: Option<&'static str>,
+    /// Whether patterns over the protocol have been evaluated.
+    pub(super) protocol_told: bool,
+}
+
+#[derive(Debug)]
+pub(super) enum Stream {
+    /// Followed.
+    Tcp(Box<TcpState>),
+    /// Datagrams, each on its own; how many were of no known protocol.
+    Datagrams { unknown: u8 },
+    /// Nothing more to be seen.
+    Ignored {
+        /// The client's first sequence number, to tell a new connection on the same ports.
+        first_sequence: Option<u32>,
+    },
+}
+
+#[derive(Debug)]
+pub(super) struct TcpState {
+    pub(super) connection: TcpConnection,
+    pub(super) application: Application,
+}
+
+/// The parser of a stream, or the search for one.
+pub(super) struct Application {
+    parser: Option<Box<dyn Parser>>,
+    /// First bytes of each direction, while no protocol is certain.
+    probed: [Vec<u8>; 2],
+    /// Directions whose bytes are of no known protocol.
+    unknown: [bool; 2],
+    /// Client and server were mistaken for one another; not yet told to the flow.
+    swapped: bool,
+    done: bool,
+}
+
+impl std::fmt::Debug for Application {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Application")
+            .field("recognised", &self.parser.is_some())
+            .field("done", &self.done)
+            .finish_non_exhaustive()
+    }
+}
+
+impl FlowState {
+    pub(super) fn new(protocol: u8) -> Self {
+        let stream = match protocol {
+            Packet::TCP => Stream::Tcp(Box::new(TcpState {
+                connection: TcpConnection::new(Overlap::FirstWins),
+                application: Application {
+                    parser: None,
+                    probed: [Vec::new(), Vec::new()],
+                    unknown: [false; 2],
+                    swapped: false,
+                    done: false,
+                },
+            })),
+            _ => Stream::Datagrams { unknown: 0 },
+        };
+        Self { stream, app_proto: None, protocol_told: false }
+    }
+
+    /// Whether a SYN of the client (or of the other end) opens another connection than this one.
+    pub(super) fn is_reopened_by(&self, from_client: bool, sequence: u32) -> bool {
+        match &self.stream {
+            Stream::Tcp(tcp) => {
+                let direction =
+                    if from_client { Direction::ToServer } else { Direction::ToClient };
+                tcp.connection.is_reopened_by(direction, sequence)
+            }
+            Stream::Ignored { first_sequence: Some(first) } => {
+                !from_client || *first != sequence.wrapping_add(1)
+            }
+            Stream::Ignored { first_sequence: None } => true,
+            Stream::Datagrams { .. } => false,
+        }
+    }
+}
+
+impl Application {
+    pub(super) const fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// Whether client and server proved to be the other way round since the last call.
+    pub(super) const fn take_swapped(&mut self) -> bool {
+        std::mem::replace(&mut self.swapped, false)
+    }
+
+    /// Takes what a connection yields. `facts` learns the protocol.
+    pub(super) fn take(
+        &mut self,
+        event: &StreamEvent<'_>,
+        facts: &mut FlowFacts,
+        observer: &mut Observer,
+    ) {
+        if self.done {
+            return;
+        }
+        let told = |direction: Direction, swapped: bool| {
+            if swapped { direction.reverse() } else { direction }
+        };
+        match *event {
+            StreamEvent::Bytes(direction, bytes) => {
+                self.take_bytes(told(direction, self.swapped), bytes, facts, observer);
+            }
+            StreamEvent::Gap(direction, length) => {
+                let direction = told(direction, self.swapped);
+                if let Some(parser) = &mut self.parser {
+                    let wants = observer.wants();
+                    let status = parser.gap(direction, length, &wants, &mut |message| {
+                        observer.observe(message, direction, facts);
+                    });
+                    self.done |= status == Status::Done;
+                } else {
+                    // what was kept is of no use without what is missing
+                    self.probed[direction.index()].clear();
+                }
+            }
+            StreamEvent::End(direction) => {
+                let direction = told(direction, self.swapped);
+                if let Some(parser) = &mut self.parser {
+                    let wants = observer.wants();
+                    parser.end(direction, &wants, &mut |message| {
+                        observer.observe(message, direction, facts);
+                    });
+                }
+            }
+        }
+    }
+
+    fn take_bytes(
+        &mut self,
+        direction: Direction,
+        mut bytes: &[u8],
+        facts: &mut FlowFacts,
+        observer: &mut Observer,
+    ) {
+        // each turn recognises or leaves a protocol, and leaving one consumes bytes or ends the turn
+        while !bytes.is_empty() && !self.done {
+            if self.parser.is_none() {
+                self.probe(direction, bytes, facts, observer);
+                return;
+            }
+            match self.parse(direction, bytes, facts, observer) {
+                Some(consumed) if consumed < bytes.len() => bytes = &bytes[consumed..],
+                _ => return,
+            }
+        }
+    }
+
+    /// Gives bytes to the parser. `Some`: it left the stream after so many bytes.
+    fn parse(
+        &mut self,
+        direction: Direction,
+        bytes: &[u8],
+        facts: &mut FlowFacts,
+        observer: &mut Observer,
+    ) -> Option<usize> {
+        let parser = self.parser.as_mut()?;
+        let wants = observer.wants();
+        let status = parser.parse(direction, bytes, &wants, &mut |message| {
+            observer.observe(message, direction, facts);
+        });
+        match status {
+            Status::More => None,
+            Status::Done => {
+                self.done = true;
+                None
+            }
+            Status::Switch(consumed) => {
+                self.parser = None;
+                self.unknown = [false; 2];
+                Some(consumed.min(bytes.len()))
+            }
+        }
+    }
+
+    fn probe(
+        &mut self,
+        direction: Direction,
+        bytes: &[u8],
+        facts: &mut FlowFacts,
+        observer: &mut Observer,
+    ) {
+        if self.unknown[direction.index()] {
+            return;
+        }
+        let mut kept = std::mem::take(&mut self.probed[direction.index()]);
+        let known = if kept.is_empty() {
+            bytes
+        } else {
+            kept.extend_from_slice(bytes);
+            &kept
+        };
+        match recognise(direction, known) {
+            Recognised::As(protocol, seen_as) => {
+                if seen_as != direction {
+                    self.swapped = !self.swapped;
+                    facts.swap();
+                    self.probed.reverse();
+                }
+                self.parser = Some((protocol.parser)());
+                facts.app_proto = Some(protocol.name);
+                observer.observe_protocol_once(facts);
+                self.parse_recognised(seen_as, known, facts, observer);
+            }
+            Recognised::NotYet if known.len() <= MAX_PROBED => {
+                if kept.is_empty() {
+                    kept = bytes.to_vec();
+                }
+                self.probed[direction.index()] = kept;
+            }
+            Recognised::NotYet | Recognised::Never => {
+                self.unknown[direction.index()] = true;
+                self.done = self.unknown == [true; 2];
+            }
+        }
+    }
+
+    /// The other direction's bytes may have come first and wait; then those at hand.
+    fn parse_recognised(
+        &mut self,
+        direction: Direction,
+        bytes: &[u8],
+        facts: &mut FlowFacts,
+        observer: &mut Observer,
+    ) {
+        let waiting = std::mem::take(&mut self.probed[direction.reverse().index()]);
+        if !waiting.is_empty() {
+            self.take_bytes(direction.reverse(), &waiting, facts, observer);
+        }
+        self.take_bytes(direction, bytes, facts, observer);
+    }
+}
+
+enum Recognised {
+    /// As this protocol, sent in this direction.
+    As(&'static crate::protocol::registry::StreamProtocol, Direction),
+    NotYet,
+    Never,
+}
+
+/// Asks every protocol, first for the direction that is believed, then for the other.
+fn recognise(direction: Direction, bytes: &[u8]) -> Recognised {
+    let mut unsure = false;
+    for seen_as in [direction, direction.reverse()] {
+        for protocol in STREAM_PROTOCOLS {
+            match (protocol.probe)(seen_as, bytes) {
+                Probe::Certain => return Recognised::As(protocol, seen_as),
+                Probe::Unsure => unsure = true,
+                Probe::NotForUs => {}
+            }
+        }
+    }
+    if unsure { Recognised::NotYet } else { Recognised::Never }
+}
+
+/// Takes a UDP payload.
+pub(super) fn handle_datagram(
+    flow: &mut Flow<FlowState>,
+    direction: Direction,
+    payload: &[u8],
+    observer: &mut Observer,
+) {
+    let Stream::Datagrams { unknown } = &mut flow.state.stream else { return };
+    if payload.is_empty() {
+        return;
+    }
+    if dns::probe_datagram(payload) == Probe::Certain
+        && let Ok(message) = DnsMessage::parse(payload)
+    {
+        flow.state.app_proto = Some("dns");
+        let mut facts = FlowFacts::of(flow);
+        if message.is_response() == (direction == Direction::ToServer) && is_opening(flow) {
+            // the query was not seen
+            flow.client_is_low = !flow.client_is_low;
+            facts.swap();
+            observer.observe_protocol_once(&mut facts);
+            flow.state.protocol_told = facts.protocol_told;
+            observer.observe(Message::Dns(message), direction.reverse(), &mut facts);
+            return;
+        }
+        observer.observe_protocol_once(&mut facts);
+        flow.state.protocol_told = facts.protocol_told;
+        observer.observe(Message::Dns(message), direction, &mut facts);
+        return;
+    }
+    if flow.state.app_proto.is_none() {
+        *unknown += 1;
+        if *unknown >= MAX_UNKNOWN_DATAGRAMS {
+            let mut facts = FlowFacts::of(flow);
+            observer.observe_protocol_once(&mut facts);
+            flow.state.protocol_told = facts.protocol_told;
+            flow.state.stream = Stream::Ignored { first_sequence: None };
+        }
+    }
+}
+
+/// Whether a flow has seen no packet but its first.
+fn is_opening(flow: &Flow<FlowState>) -> bool {
+    flow.first_seen == flow.last_seen && !flow.state.protocol_told
+}
