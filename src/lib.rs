@@ -6,4 +6,7 @@ pub mod matcher;
 pub mod observable;
 pub mod octets;
 pub mod protocol;
+pub mod report;
+pub mod sighting;
 pub mod time;
+pub mod verdict;
