@@ -13,7 +13,10 @@ use crate::time::Timestamp;
 use serde::Serialize;
 use serde::Serializer;
 use serde::ser::SerializeStruct;
+use sha2::Digest as _;
+use sha2::Sha256;
 use std::collections::HashSet;
+use std::io;
 
 /// A STIX 2.1 bundle; serialises as one.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +26,17 @@ pub struct Bundle {
 }
 
 impl Bundle {
+    pub(super) fn new(objects: Vec<Object>) -> Self {
+        let mut id = BundleIdentifier::new();
+        for object in &objects {
+            id.add(object);
+        }
+        Self {
+            id: id.finish(),
+            objects,
+        }
+    }
+
     /// `bundle--<uuid>`, derived from the identifiers of its objects.
     pub fn id(&self) -> &str {
         &self.id
@@ -44,51 +58,80 @@ impl Serialize for Bundle {
     }
 }
 
-/// Says what was seen of each indicator, in the order given.
-pub(super) fn assemble(reporter: &Reporter, told: Vec<(Details, bool, Seen)>) -> Bundle {
-    let mut assembly = Assembly::default();
-    let identity = reporting_identity(reporter);
-    let reporter = identity.id().to_owned();
-    assembly.add(identity);
-    for (details, allowlisted, seen) in told {
-        assembly.tell(&reporter, &details, allowlisted, &seen);
+/// The identifier of a bundle in the making.
+pub(super) struct BundleIdentifier(Sha256);
+
+impl BundleIdentifier {
+    pub(super) fn new() -> Self {
+        Self(Sha256::new())
     }
-    assembly.finish()
+
+    pub(super) fn add(&mut self, object: &Object) {
+        self.0.update(object.id());
+        self.0.update("\n");
+    }
+
+    pub(super) fn finish(self) -> String {
+        identifier("bundle", &self.0.finalize())
+    }
 }
 
-#[derive(Default)]
-struct Assembly {
-    objects: Vec<Object>,
-    there: HashSet<String>,
+/// Says what was seen, indicator by indicator, and each object once.
+pub(super) struct Teller<'a> {
+    emit: &'a mut dyn FnMut(Object) -> io::Result<()>,
+    /// The identity of the reporter.
+    reporter: String,
+    there: HashSet<(&'static str, u128)>,
 }
 
-impl Assembly {
-    fn add(&mut self, object: Object) {
-        if self.there.insert(object.id().to_owned()) {
-            self.objects.push(object);
+impl<'a> Teller<'a> {
+    pub(super) fn new(
+        reporter: &Reporter,
+        emit: &'a mut dyn FnMut(Object) -> io::Result<()>,
+    ) -> io::Result<Self> {
+        let identity = reporting_identity(reporter);
+        let mut teller = Self {
+            emit,
+            reporter: identity.id().to_owned(),
+            there: HashSet::new(),
+        };
+        teller.add(identity)?;
+        Ok(teller)
+    }
+
+    fn add(&mut self, object: Object) -> io::Result<()> {
+        if self.there.insert(object.key()) {
+            (self.emit)(object)
+        } else {
+            Ok(())
         }
     }
 
-    fn tell(&mut self, reporter: &str, details: &Details, allowlisted: bool, seen: &Seen) {
+    pub(super) fn tell(
+        &mut self,
+        details: &Details,
+        allowlisted: bool,
+        seen: &Seen,
+    ) -> io::Result<()> {
         let mut markings = Vec::new();
         for marking in markings_of(details) {
-            self.add(marking.object());
+            self.add(marking.object())?;
             markings.push(marking.id);
         }
         if details.derived_id {
-            self.add(indicator(details, &markings));
+            self.add(indicator(details, &markings))?;
         }
         let modified = seen.window.last.to_rfc3339(3);
         let mut evidence: Vec<String> = Vec::with_capacity(seen.observations.len());
         for observation in &seen.observations {
-            let observed = self.observe(reporter, &markings, &modified, observation);
+            let observed = self.observe(&markings, &modified, observation)?;
             // what is too large to tell apart can come out the same
             if !evidence.contains(&observed) {
                 evidence.push(observed);
             }
         }
         let mut properties = vec![
-            ("created_by_ref", reporter.into()),
+            ("created_by_ref", self.reporter.as_str().into()),
             ("created", modified.clone().into()),
             ("modified", modified.into()),
             ("first_seen", seen.window.first.to_rfc3339(6).into()),
@@ -96,7 +139,7 @@ impl Assembly {
             ("count", seen.window.stix_count().into()),
             ("sighting_of_ref", details.id.as_str().into()),
             ("observed_data_refs", evidence.into()),
-            ("where_sighted_refs", vec![reporter].into()),
+            ("where_sighted_refs", vec![self.reporter.as_str()].into()),
         ];
         if allowlisted {
             properties.push(("labels", vec!["allowlisted"].into()));
@@ -104,25 +147,24 @@ impl Assembly {
         if !markings.is_empty() {
             properties.push(("object_marking_refs", markings.into()));
         }
-        self.add(Object::of_ours("sighting", properties));
+        self.add(Object::of_ours("sighting", properties))
     }
 
     /// Adds the objects of an observation and gives the identifier of its observed-data.
     fn observe(
         &mut self,
-        reporter: &str,
         markings: &[&str],
         modified: &str,
         observation: &Observation,
-    ) -> String {
+    ) -> io::Result<String> {
         let (objects, extended) = cyber_observables(observation);
         if extended {
-            self.add(project_identity());
-            self.add(traffic_extension());
+            self.add(project_identity())?;
+            self.add(traffic_extension())?;
         }
         let refs: Vec<&str> = objects.iter().map(Object::id).collect();
         let mut properties = vec![
-            ("created_by_ref", reporter.into()),
+            ("created_by_ref", self.reporter.as_str().into()),
             ("created", modified.into()),
             ("modified", modified.into()),
             (
@@ -142,18 +184,10 @@ impl Assembly {
         let observed = Object::of_ours("observed-data", properties);
         let id = observed.id().to_owned();
         for object in objects {
-            self.add(object);
+            self.add(object)?;
         }
-        self.add(observed);
-        id
-    }
-
-    fn finish(self) -> Bundle {
-        let contents: Vec<&str> = self.objects.iter().map(Object::id).collect();
-        Bundle {
-            id: identifier("bundle", &contents.join("\n")),
-            objects: self.objects,
-        }
+        self.add(observed)?;
+        Ok(id)
     }
 }
 

@@ -9,6 +9,7 @@ use uuid::Uuid;
 /// A STIX object: its properties, in the order in which they are written.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Object {
+    kind: &'static str,
     id: String,
     properties: Vec<(&'static str, Value)>,
 }
@@ -21,16 +22,19 @@ impl Object {
             ("spec_version", Value::from("2.1")),
             ("id", Value::from(id.as_str())),
         ];
-        Self { id, properties }
+        Self {
+            kind,
+            id,
+            properties,
+        }
     }
 
     /// One of our own objects, identified by all that it says: who has seen the identifier
     /// has seen this very object.
     pub(super) fn of_ours(kind: &'static str, properties: Vec<(&'static str, Value)>) -> Self {
-        let mut name = String::from(kind);
+        let mut name = String::new();
         canonical_members(&properties, &mut name);
-        let id = format!("{kind}--{}", Uuid::new_v5(&NAMESPACE, name.as_bytes()));
-        let mut object = Self::with_id(kind, id);
+        let mut object = Self::with_id(kind, identifier(kind, name.as_bytes()));
         object.properties.extend(properties);
         object
     }
@@ -53,6 +57,18 @@ impl Object {
         self.properties.push((name, value.into()));
     }
 
+    /// What tells it apart from others, in little memory.
+    pub(super) fn key(&self) -> (&'static str, u128) {
+        let uuid = self.id.split_once("--").and_then(|(_, u)| u.parse().ok());
+        let uuid = uuid.unwrap_or_else(|| Uuid::new_v5(&NAMESPACE, self.id.as_bytes()));
+        (self.kind, uuid.as_u128())
+    }
+
+    /// Its type.
+    pub fn kind(&self) -> &'static str {
+        self.kind
+    }
+
     /// Its identifier: `type--uuid`.
     pub fn id(&self) -> &str {
         &self.id
@@ -73,10 +89,10 @@ impl Serialize for Object {
     }
 }
 
-/// An identifier of ours for what a text names.
-pub(super) fn identifier(kind: &str, name: &str) -> String {
-    let name = format!("{kind}{name}");
-    format!("{kind}--{}", Uuid::new_v5(&NAMESPACE, name.as_bytes()))
+/// An identifier of ours for what a name stands for.
+pub(super) fn identifier(kind: &str, name: &[u8]) -> String {
+    let name = [kind.as_bytes(), name].concat();
+    format!("{kind}--{}", Uuid::new_v5(&NAMESPACE, &name))
 }
 
 /// JSON as RFC 8785 writes it, of what occurs here: no number is other than an integer.

@@ -14,6 +14,9 @@ mod observed;
 pub use bundle::Bundle;
 pub use identifier::Object;
 
+use bundle::BundleIdentifier;
+use bundle::Teller;
+
 use crate::indicator::Details;
 use crate::matcher::Evidence;
 use crate::matcher::FlowSummary;
@@ -21,6 +24,8 @@ use crate::matcher::Match;
 use crate::matcher::Observable;
 use crate::time::Timestamp;
 use std::collections::BTreeMap;
+use std::io;
+use std::io::Write;
 
 /// Who says that something was sighted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,32 +113,72 @@ impl Sightings {
     /// One STIX 2.1 bundle of everything recorded: the reporter's identity first, then for
     /// each indicator its evidence and its sighting, in order of first sight.
     ///
-    /// `details` explains an indicator by its ordinal; it is asked once an indicator.
+    /// `details` explains an indicator by its ordinal. The bundle takes several times the
+    /// memory of what was recorded; [`write_bundle`](Self::write_bundle) does not.
     pub fn into_bundle(
         self,
         reporter: &Reporter,
         details: &mut dyn FnMut(u32) -> Details,
     ) -> Bundle {
-        let mut explained: Option<(u32, Details)> = None;
-        let mut told: Vec<(Details, bool, Seen)> = Vec::with_capacity(self.seen.len());
-        for ((indicator, allowlisted), seen) in self.seen {
-            let this = match &explained {
-                Some((of, known)) if *of == indicator => known.clone(),
-                _ => details(indicator),
-            };
-            explained = Some((indicator, this.clone()));
-            told.push((this, allowlisted, seen));
-        }
-        // ordinals hang on the order of the sources: an order by ids does not
-        told.sort_by(|(a, a_allowlisted, a_seen), (b, b_allowlisted, b_seen)| {
-            a_seen
-                .window
-                .first
-                .cmp(&b_seen.window.first)
-                .then_with(|| a.id.cmp(&b.id))
-                .then_with(|| a_allowlisted.cmp(b_allowlisted))
+        let mut objects = Vec::new();
+        let told = self.tell(reporter, details, &mut |object| {
+            objects.push(object);
+            Ok(())
         });
-        bundle::assemble(reporter, told)
+        debug_assert!(told.is_ok(), "collecting in memory does not fail");
+        Bundle::new(objects)
+    }
+
+    /// Writes the bundle that [`into_bundle`](Self::into_bundle) makes, object by object, and
+    /// a line feed.
+    pub fn write_bundle(
+        &self,
+        reporter: &Reporter,
+        details: &mut dyn FnMut(u32) -> Details,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        // the identifier comes first, and hangs on all that follows
+        let mut id = BundleIdentifier::new();
+        self.tell(reporter, details, &mut |object| {
+            id.add(&object);
+            Ok(())
+        })?;
+        write!(
+            out,
+            "{{\"type\":\"bundle\",\"id\":\"{}\",\"objects\":[",
+            id.finish()
+        )?;
+        let mut separator = "\n";
+        self.tell(reporter, details, &mut |object| {
+            out.write_all(separator.as_bytes())?;
+            separator = ",\n";
+            serde_json::to_writer(&mut *out, &object).map_err(io::Error::from)
+        })?;
+        out.write_all(b"\n]}\n")
+    }
+
+    /// Hands over every object of the bundle, in its order.
+    fn tell(
+        &self,
+        reporter: &Reporter,
+        details: &mut dyn FnMut(u32) -> Details,
+        emit: &mut dyn FnMut(Object) -> io::Result<()>,
+    ) -> io::Result<()> {
+        // ordinals hang on the order of the sources: an order by ids does not
+        let mut order: Vec<(Timestamp, String, bool, u32, &Seen)> = self
+            .seen
+            .iter()
+            .map(|(&(indicator, allowlisted), seen)| {
+                let id = details(indicator).id;
+                (seen.window.first, id, allowlisted, indicator, seen)
+            })
+            .collect();
+        order.sort_by(|a, b| (a.0, &a.1, a.2, a.3).cmp(&(b.0, &b.1, b.2, b.3)));
+        let mut teller = Teller::new(reporter, emit)?;
+        for (_, _, allowlisted, indicator, seen) in order {
+            teller.tell(&details(indicator), allowlisted, seen)?;
+        }
+        Ok(())
     }
 }
 

@@ -427,6 +427,43 @@ fn same_matches_give_same_bytes() {
 }
 
 #[test]
+fn writes_the_bundle_that_it_makes() {
+    let mut sightings = Sightings::new();
+    for (found, allowlisted) in all_kinds() {
+        sightings.record(&found, allowlisted);
+    }
+    let mut written = Vec::new();
+    sightings
+        .write_bundle(&reporter(), &mut all_details, &mut written)
+        .unwrap();
+    let made = sightings.into_bundle(&reporter(), &mut all_details);
+    assert_eq!(
+        serde_json::from_slice::<Value>(&written).unwrap(),
+        serde_json::to_value(&made).unwrap()
+    );
+    assert_eq!(made.objects()[0].kind(), "identity");
+    let lines = written.iter().filter(|b| **b == b'\n').count();
+    assert_eq!(lines, made.objects().len() + 2, "one line an object");
+}
+
+#[test]
+fn what_no_object_may_hold_is_kept_as_seen() {
+    let odd = seen(
+        ObservableType::DomainName,
+        "_x._tcp.a.example",
+        Place::DnsQuery,
+    );
+    let bundle = bundle(&[(found(7, START, flow(1), odd), false)], &mut details);
+    assert!(of_type(&bundle, "domain-name").is_empty());
+    let [extension] = of_type(&bundle, "extension-definition")[..] else {
+        panic!("one extension definition: {bundle:#}");
+    };
+    let traffic = &of_type(&bundle, "network-traffic")[0]["extensions"];
+    let id = extension["id"].as_str().unwrap();
+    assert_eq!(traffic[id]["x_value"], "_x._tcp.a.example");
+}
+
+#[test]
 fn ids_hang_on_the_content() {
     let ids = |matches: &[(Match, bool)]| -> Vec<String> {
         let bundle = bundle(matches, &mut details);
