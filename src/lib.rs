@@ -8,5 +8,8 @@ pub mod observable;
 pub mod octets;
 pub mod packet;
 pub mod protocol;
+pub mod report;
 pub mod sensor;
+pub mod sighting;
 pub mod time;
+pub mod verdict;

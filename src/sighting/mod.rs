@@ -1,0 +1,296 @@
+//! Sightings: many matches become one statement for the exchange that gave the indicator.
+//!
+//! [`Sightings`] takes matches as they come and keeps, for each indicator, an
+//! exact count and time window and a bounded number of observations as
+//! evidence. [`Sightings::into_bundle`] says it in STIX 2.1. What comes out
+//! depends on the matches, the indicators and the reporter alone: no clock, no
+//! randomness, so the same capture and intel give the same bytes.
+
+mod bundle;
+mod identifier;
+mod marking;
+mod observed;
+
+pub use bundle::Bundle;
+pub use identifier::Object;
+
+use bundle::BundleIdentifier;
+use bundle::Teller;
+
+use crate::indicator::Details;
+use crate::matcher::Evidence;
+use crate::matcher::FlowSummary;
+use crate::matcher::Match;
+use crate::matcher::Observable;
+use crate::time::Timestamp;
+use std::collections::BTreeMap;
+use std::io;
+use std::io::Write;
+
+/// Who says that something was sighted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reporter {
+    /// The sensor's name.
+    pub name: String,
+    /// Whose sensor it is; `None` where not said.
+    pub organisation: Option<String>,
+}
+
+/// Matches, aggregated by indicator.
+#[derive(Debug, Default)]
+pub struct Sightings {
+    /// By ordinal of the indicator, and whether an allowlist covered the match: what is
+    /// allowlisted may have to stay here while the rest is shared.
+    seen: BTreeMap<(u32, bool), Seen>,
+    /// Memory that observations take, in bytes.
+    kept_bytes: usize,
+}
+
+impl Sightings {
+    /// Nothing seen yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a match. The first [`MAX_OBSERVATIONS`] of an indicator that differ are kept as
+    /// evidence, in the order of the calls; all count.
+    pub fn record(&mut self, found: &Match, allowlisted: bool) {
+        let seen = self
+            .seen
+            .entry((found.indicator, allowlisted))
+            .or_insert_with(|| Seen {
+                window: Window::new(),
+                observations: Vec::new(),
+            });
+        seen.window.add(found.timestamp);
+        let fits = text_bytes(&found.observable) <= MAX_TEXT_BYTES;
+        let evidence = if fits {
+            &found.observable.evidence
+        } else {
+            &Evidence::None
+        };
+        if let Some(observation) = seen
+            .observations
+            .iter_mut()
+            .find(|o| o.is_of(found, evidence))
+        {
+            observation.window.add(found.timestamp);
+            return;
+        }
+        if seen.observations.len() >= MAX_OBSERVATIONS {
+            return;
+        }
+        let mut observation = Observation {
+            flow: found.flow.clone(),
+            observable: None,
+            window: Window::new(),
+        };
+        if found.observable.value.len() <= MAX_TEXT_BYTES {
+            observation.observable = Some(Box::new(Observable {
+                kind: found.observable.kind,
+                value: found.observable.value.clone(),
+                place: found.observable.place,
+                property: found.observable.property,
+                evidence: evidence.clone(),
+            }));
+        }
+        if self.kept_bytes.saturating_add(observation.bytes()) > MAX_KEPT_BYTES {
+            if !seen.observations.is_empty() {
+                return;
+            }
+            observation.observable = None;
+        }
+        observation.window.add(found.timestamp);
+        self.kept_bytes = self.kept_bytes.saturating_add(observation.bytes());
+        seen.observations.push(observation);
+    }
+
+    /// Whether nothing was recorded.
+    pub fn is_empty(&self) -> bool {
+        self.seen.is_empty()
+    }
+
+    /// One STIX 2.1 bundle of everything recorded: the reporter's identity first, then for
+    /// each indicator its evidence and its sighting, in order of first sight.
+    ///
+    /// `details` explains an indicator by its ordinal. The bundle takes several times the
+    /// memory of what was recorded; [`write_bundle`](Self::write_bundle) does not.
+    pub fn into_bundle(
+        self,
+        reporter: &Reporter,
+        details: &mut dyn FnMut(u32) -> Details,
+    ) -> Bundle {
+        let mut objects = Vec::new();
+        let told = self.tell(reporter, details, &mut |object| {
+            objects.push(object);
+            Ok(())
+        });
+        debug_assert!(told.is_ok(), "collecting in memory does not fail");
+        Bundle::new(objects)
+    }
+
+    /// Writes the bundle that [`into_bundle`](Self::into_bundle) makes, object by object, and
+    /// a line feed.
+    pub fn write_bundle(
+        &self,
+        reporter: &Reporter,
+        details: &mut dyn FnMut(u32) -> Details,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        // the identifier comes first, and hangs on all that follows
+        let mut id = BundleIdentifier::new();
+        self.tell(reporter, details, &mut |object| {
+            id.add(&object);
+            Ok(())
+        })?;
+        write!(
+            out,
+            "{{\"type\":\"bundle\",\"id\":\"{}\",\"objects\":[",
+            id.finish()
+        )?;
+        let mut separator = "\n";
+        self.tell(reporter, details, &mut |object| {
+            out.write_all(separator.as_bytes())?;
+            separator = ",\n";
+            serde_json::to_writer(&mut *out, &object).map_err(io::Error::from)
+        })?;
+        out.write_all(b"\n]}\n")
+    }
+
+    /// Hands over every object of the bundle, in its order.
+    fn tell(
+        &self,
+        reporter: &Reporter,
+        details: &mut dyn FnMut(u32) -> Details,
+        emit: &mut dyn FnMut(Object) -> io::Result<()>,
+    ) -> io::Result<()> {
+        // ordinals hang on the order of the sources: an order by ids does not
+        let mut order: Vec<(Timestamp, String, bool, u32, &Seen)> = self
+            .seen
+            .iter()
+            .map(|(&(indicator, allowlisted), seen)| {
+                let id = details(indicator).id;
+                (seen.window.first, id, allowlisted, indicator, seen)
+            })
+            .collect();
+        order.sort_by(|a, b| (a.0, &a.1, a.2, a.3).cmp(&(b.0, &b.1, b.2, b.3)));
+        let mut teller = Teller::new(reporter, emit)?;
+        for (_, _, allowlisted, indicator, seen) in order {
+            teller.tell(&details(indicator), allowlisted, seen)?;
+        }
+        Ok(())
+    }
+}
+
+/// What was seen of one indicator.
+#[derive(Debug)]
+struct Seen {
+    window: Window,
+    observations: Vec<Observation>,
+}
+
+/// How often, and between when and when.
+#[derive(Clone, Copy, Debug)]
+struct Window {
+    count: u64,
+    first: Timestamp,
+    last: Timestamp,
+}
+
+impl Window {
+    const fn new() -> Self {
+        Self {
+            count: 0,
+            first: Timestamp::MAX,
+            last: Timestamp::MIN,
+        }
+    }
+
+    fn add(&mut self, at: Timestamp) {
+        self.count = self.count.saturating_add(1);
+        self.first = self.first.min(at);
+        self.last = self.last.max(at);
+    }
+
+    /// The count as STIX 2.1 sections 4.14 and 5.2 bound it.
+    fn stix_count(&self) -> u64 {
+        self.count.clamp(1, MAX_COUNT)
+    }
+}
+
+/// One observable in one flow, however often.
+#[derive(Debug)]
+struct Observation {
+    flow: FlowSummary,
+    /// `None` where it was too large to keep.
+    observable: Option<Box<Observable>>,
+    window: Window,
+}
+
+impl Observation {
+    fn is_of(&self, found: &Match, evidence: &Evidence) -> bool {
+        self.flow == found.flow
+            && match &self.observable {
+                Some(kept) => {
+                    kept.kind == found.observable.kind
+                        && kept.place == found.observable.place
+                        && kept.property == found.observable.property
+                        && kept.value == found.observable.value
+                        && kept.evidence == *evidence
+                }
+                // too large to compare: what was seen in this flow then counts as one
+                None => true,
+            }
+    }
+
+    fn bytes(&self) -> usize {
+        size_of::<Self>()
+            + self
+                .observable
+                .as_ref()
+                .map_or(0, |o| size_of::<Observable>() + text_bytes(o))
+    }
+}
+
+/// Bytes of all texts of an observable and its evidence.
+fn text_bytes(observable: &Observable) -> usize {
+    let evidence = match &observable.evidence {
+        Evidence::None | Evidence::Certificate(_) => 0,
+        Evidence::File {
+            name, mime_type, ..
+        } => name.as_ref().map_or(0, String::len) + mime_type.as_ref().map_or(0, String::len),
+        Evidence::HttpRequest {
+            method,
+            target,
+            version,
+            headers,
+        } => {
+            method.len()
+                + target.len()
+                + version.len()
+                + headers
+                    .iter()
+                    .map(|(name, value)| name.len() + value.len() + 2 * size_of::<String>())
+                    .sum::<usize>()
+        }
+    };
+    observable.value.len().saturating_add(evidence)
+}
+
+/// Observations that differ and are kept of one indicator: enough to show where to look, and
+/// few enough that a bundle stays readable when a scan matches millions of times.
+pub const MAX_OBSERVATIONS: usize = 50;
+
+/// Bytes of text that one observation may bring. Longer than any URL that servers take
+/// (8000, RFC 9110 section 4.1); what is larger is kept without its evidence.
+pub const MAX_TEXT_BYTES: usize = 16 * 1024;
+
+/// Bytes that the observations of all indicators may take together. Beyond it an indicator
+/// keeps its first flow alone, so that memory grows with indicators and no longer with traffic.
+pub const MAX_KEPT_BYTES: usize = 32 * 1024 * 1024;
+
+/// The greatest `count` of a sighting and `number_observed` (STIX 2.1 sections 5.2 and 4.14).
+pub const MAX_COUNT: u64 = 999_999_999;
+
+#[cfg(test)]
+mod tests;
