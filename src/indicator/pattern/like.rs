@@ -70,7 +70,13 @@ impl Piece {
     /// What follows this at the start of the value.
     fn strip_start<'v>(&self, value: &'v str) -> Option<&'v str> {
         if !self.wild {
-            return value.strip_prefix(&*self.text);
+            // Bytes, since searchers of text are dear to set up.
+            let starts = value.as_bytes().starts_with(self.text.as_bytes());
+            return if starts {
+                value.get(self.text.len()..)
+            } else {
+                None
+            };
         }
         let mut characters = value.chars();
         for wanted in self.text.chars() {
@@ -96,7 +102,7 @@ impl Piece {
     /// Whether this stands at the end of the value.
     fn ends(&self, value: &str) -> bool {
         if !self.wild {
-            return value.ends_with(&*self.text);
+            return value.as_bytes().ends_with(self.text.as_bytes());
         }
         let start = value
             .char_indices()
