@@ -70,13 +70,7 @@ impl Piece {
     /// What follows this at the start of the value.
     fn strip_start<'v>(&self, value: &'v str) -> Option<&'v str> {
         if !self.wild {
-            // Bytes, since searchers of text are dear to set up.
-            let starts = value.as_bytes().starts_with(self.text.as_bytes());
-            return if starts {
-                value.get(self.text.len()..)
-            } else {
-                None
-            };
+            return value.strip_prefix(&*self.text);
         }
         let mut characters = value.chars();
         for wanted in self.text.chars() {
@@ -102,7 +96,7 @@ impl Piece {
     /// Whether this stands at the end of the value.
     fn ends(&self, value: &str) -> bool {
         if !self.wild {
-            return value.as_bytes().ends_with(self.text.as_bytes());
+            return value.ends_with(&*self.text);
         }
         let start = value
             .char_indices()
