@@ -47,6 +47,9 @@ pub(super) struct TooHard;
 /// Most steps of one search; about a second in the worst case.
 const MAX_STEPS: u64 = 1_000_000;
 
+/// Candidates looked over that count as one step, being that much cheaper.
+const SCANNED_PER_STEP: u64 = 64;
+
 /// Most decisions on top of each other, which bounds the stack that a search takes.
 const MAX_DEPTH: usize = 1_000;
 
@@ -263,17 +266,15 @@ impl Search<'_> {
         if need == 0 {
             return self.follow(next);
         }
+        // How many there are among these and all that come after; what lies outside
+        // an open group now lies outside it for good.
+        let mut supply = candidates
+            .iter()
+            .fold(0, |sum: u64, i| sum.saturating_add(self.supply(*i)));
+        self.steps = self
+            .steps
+            .saturating_add(candidates.len() as u64 / SCANNED_PER_STEP);
         for (i, candidate) in candidates.iter().enumerate() {
-            self.steps += 1;
-            let tail = candidates.get(i..).unwrap_or_default();
-            // What lies outside a group now lies outside it for good.
-            let supply = tail.iter().filter(|candidate| self.fits(**candidate)).fold(
-                0_u64,
-                |sum, candidate| {
-                    sum.saturating_add(self.left.get(*candidate).copied().unwrap_or(0))
-                },
-            );
-            self.steps = self.steps.saturating_add(tail.len() as u64 / 16);
             if supply < need {
                 return Ok(false);
             }
@@ -282,10 +283,13 @@ impl Search<'_> {
             if begun && next.is_none_or(is_only_closing) {
                 return Ok(true);
             }
-            let left = self.left.get(*candidate).copied().unwrap_or(0);
-            let (Some(span), true) = (self.spans.get(*candidate), self.fits(*candidate)) else {
+            let (left, Some(span)) = (self.supply(*candidate), self.spans.get(*candidate)) else {
                 continue;
             };
+            if left == 0 {
+                continue;
+            }
+            supply = supply.saturating_sub(left);
             let others = candidates.get(i + 1..).unwrap_or_default();
             let groups = self.groups.clone();
             for group in &mut self.groups {
@@ -322,20 +326,20 @@ impl Search<'_> {
         Ok(false)
     }
 
-    /// Whether the observation is left and breaks no open group.
-    fn fits(&self, candidate: usize) -> bool {
-        let Some(span) = self.spans.get(candidate) else {
-            return false;
+    /// How often the observation can still be given without breaking an open group.
+    fn supply(&self, candidate: usize) -> u64 {
+        let (Some(span), Some(left)) = (self.spans.get(candidate), self.left.get(candidate)) else {
+            return 0;
         };
-        self.left.get(candidate).is_some_and(|left| *left > 0)
-            && self.groups.iter().all(|group| {
-                let latest_first = group.latest_first.max(span.first);
-                let earliest_last = group.earliest_last.min(span.last);
-                span.last >= group.not_before
-                    && group
-                        .within
-                        .is_none_or(|within| latest_first.since(earliest_last) <= within)
-            })
+        let fits = self.groups.iter().all(|group| {
+            let latest_first = group.latest_first.max(span.first);
+            let earliest_last = group.earliest_last.min(span.last);
+            span.last >= group.not_before
+                && group
+                    .within
+                    .is_none_or(|within| latest_first.since(earliest_last) <= within)
+        });
+        if fits { *left } else { 0 }
     }
 }
 
@@ -351,4 +355,204 @@ fn is_only_closing(agenda: &Agenda<'_>) -> bool {
         }
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn span(first: u64, last: u64, count: u64) -> Span {
+        Span {
+            first: Timestamp::from_parts(first, 0),
+            last: Timestamp::from_parts(last, 0),
+            count,
+        }
+    }
+
+    const fn one(candidates: Vec<usize>) -> Goal {
+        Goal::Some(candidates, 1)
+    }
+
+    #[test]
+    fn gives_each_observation_once() {
+        let spans = [span(0, 0, 1), span(5, 5, 1), span(9, 9, 2)];
+        let all = || one(vec![0, 1, 2]);
+        for (goal, expected) in [
+            (one(vec![]), false),
+            (Goal::Some(vec![0, 1, 2], 4), true),
+            (Goal::Some(vec![0, 1, 2], 5), false),
+            (Goal::All(vec![one(vec![0]), one(vec![0])]), false),
+            (Goal::All(vec![one(vec![2]), one(vec![2])]), true),
+            // The greedy choice for the first leaves nothing for the second.
+            (Goal::All(vec![all(), one(vec![0])]), true),
+            (
+                Goal::All(vec![Goal::Some(vec![0, 1, 2], 3), one(vec![2])]),
+                true,
+            ),
+            (Goal::Sequence(vec![one(vec![1]), one(vec![0])]), false),
+            (Goal::Sequence(vec![one(vec![2]), one(vec![2])]), true),
+            (Goal::Sequence(vec![all(), all(), one(vec![1])]), false),
+            (
+                Goal::Within(
+                    Box::new(Goal::Some(vec![0, 1, 2], 3)),
+                    Duration::from_secs(4),
+                ),
+                true,
+            ),
+            (
+                Goal::Within(
+                    Box::new(Goal::Some(vec![0, 1, 2], 3)),
+                    Duration::from_secs(3),
+                ),
+                false,
+            ),
+            (
+                Goal::Times(Box::new(Goal::All(vec![all(), all()])), 2),
+                true,
+            ),
+            (
+                Goal::Times(Box::new(Goal::All(vec![all(), all()])), 3),
+                false,
+            ),
+            (
+                Goal::Any(vec![one(vec![]), Goal::All(vec![all(), all()])]),
+                true,
+            ),
+        ] {
+            assert_eq!(is_bound(&goal, &spans), Ok(expected), "{goal:?}");
+        }
+    }
+
+    #[test]
+    fn gives_up_in_time_and_within_its_stack() {
+        let spans = vec![span(0, 0, 1_000_000_000); 2];
+        let pair = Goal::All(vec![one(vec![0]), one(vec![1])]);
+        assert_eq!(
+            is_bound(&Goal::Times(Box::new(pair), 1_000_000), &spans),
+            Err(TooHard)
+        );
+        // Enough for all of it, and far too many for any stack.
+        let spans: Vec<_> = (0..5_000).map(|i| span(i, i, 1)).collect();
+        let goal = Goal::Some((0..5_000).collect(), 5_000);
+        assert_eq!(is_bound(&goal, &spans), Ok(true));
+        let window = |seconds| Goal::Within(Box::new(goal.clone()), Duration::from_secs(seconds));
+        assert_eq!(is_bound(&window(4_999), &spans), Ok(true));
+        assert_eq!(is_bound(&window(4_998), &spans), Ok(false));
+        let both = Goal::All(vec![goal.clone(), one(vec![0])]);
+        assert_eq!(is_bound(&both, &spans), Ok(false));
+        let half = Goal::Some((0..5_000).collect(), 4_999);
+        let both = Goal::All(vec![half, one(vec![0])]);
+        assert_eq!(is_bound(&both, &spans), Err(TooHard));
+        // More holes than pigeons can't be told quickly.
+        let spans = vec![span(0, 0, 1); 30];
+        let holes = vec![one((0..15).collect()); 16];
+        let mut goals = holes;
+        goals.push(one((15..30).collect()));
+        assert_eq!(is_bound(&Goal::All(goals), &spans), Err(TooHard));
+    }
+
+    /// Every binding, as instances of observations; plain and slow.
+    fn enumerate(goal: &Goal, spans: &[Span]) -> Vec<Vec<(usize, u64)>> {
+        let product = |parts: &[Vec<Vec<(usize, u64)>>], sequence: bool| {
+            let mut bindings: Vec<Vec<(usize, u64)>> = vec![vec![]];
+            for part in parts {
+                let mut longer = Vec::new();
+                for left in &bindings {
+                    for right in part {
+                        let disjoint = left.iter().all(|instance| !right.contains(instance));
+                        let latest = left.iter().map(|(i, _)| spans[*i].first).max();
+                        let earliest = right.iter().map(|(i, _)| spans[*i].last).min();
+                        let ordered = latest.is_none_or(|latest| Some(latest) <= earliest);
+                        if disjoint && (ordered || !sequence) {
+                            longer.push([left.as_slice(), right].concat());
+                        }
+                    }
+                }
+                bindings = longer;
+            }
+            bindings
+        };
+        match goal {
+            Goal::Some(candidates, times) => {
+                let single: Vec<_> = candidates
+                    .iter()
+                    .flat_map(|i| (0..spans[*i].count).map(move |n| vec![(*i, n)]))
+                    .collect();
+                product(&vec![single; *times as usize], false)
+            }
+            Goal::All(goals) | Goal::Sequence(goals) => {
+                let parts: Vec<_> = goals.iter().map(|goal| enumerate(goal, spans)).collect();
+                product(&parts, matches!(goal, Goal::Sequence(_)))
+            }
+            Goal::Any(goals) => goals
+                .iter()
+                .flat_map(|goal| enumerate(goal, spans))
+                .collect(),
+            Goal::Times(goal, times) => {
+                product(&vec![enumerate(goal, spans); *times as usize], false)
+            }
+            Goal::Within(goal, within) => {
+                let mut bindings = enumerate(goal, spans);
+                bindings.retain(|binding| {
+                    let latest = binding.iter().map(|(i, _)| spans[*i].first).max().unwrap();
+                    let earliest = binding.iter().map(|(i, _)| spans[*i].last).min().unwrap();
+                    latest.since(earliest) <= *within
+                });
+                bindings
+            }
+        }
+    }
+
+    struct Seed(u64);
+
+    impl Seed {
+        fn draw(&mut self, n: u64) -> u64 {
+            self.0 = self
+                .0
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (self.0 >> 33) % n
+        }
+
+        fn goal(&mut self, spans: usize, depth: u64) -> Goal {
+            let several = |seed: &mut Self| -> Vec<Goal> {
+                (0..2).map(|_| seed.goal(spans, depth - 1)).collect()
+            };
+            match if depth == 0 { 0 } else { self.draw(7) } {
+                1 => Goal::All(several(self)),
+                2 => Goal::Any(several(self)),
+                3 | 4 => Goal::Sequence(several(self)),
+                5 => Goal::Times(Box::new(self.goal(spans, depth - 1)), 2),
+                6 => {
+                    let within = Duration::from_secs(self.draw(5));
+                    Goal::Within(Box::new(self.goal(spans, depth - 1)), within)
+                }
+                _ => {
+                    let candidates = (0..spans).filter(|_| self.draw(2) == 0).collect();
+                    Goal::Some(candidates, 1 + self.draw(2))
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn agrees_with_plain_enumeration() {
+        let mut seed = Seed(1);
+        let mut found = 0;
+        for _ in 0..3_000 {
+            let mut spans: Vec<_> = (0..1 + seed.draw(4))
+                .map(|_| {
+                    let first = seed.draw(8);
+                    span(first, first + seed.draw(3) * seed.draw(2), 1 + seed.draw(2))
+                })
+                .collect();
+            spans.sort_by_key(|span| span.last);
+            let depth = seed.draw(3);
+            let goal = seed.goal(spans.len(), depth);
+            let expected = !enumerate(&goal, &spans).is_empty();
+            found += usize::from(expected);
+            assert_eq!(is_bound(&goal, &spans), Ok(expected), "{goal:?} {spans:?}");
+        }
+        assert!((500..2_500).contains(&found), "{found}");
+    }
 }

@@ -19,6 +19,11 @@ use super::ast::ObjectPath;
 use super::ast::Operand;
 use super::ast::Operator;
 use super::ast::Step;
+use super::compare::Comparability;
+use super::compare::Value;
+use super::compare::compare;
+use super::compare::compare_latin;
+use super::compare::equals;
 use super::dialect;
 use super::like::Like;
 use crate::time::Timestamp;
@@ -33,27 +38,6 @@ pub trait ObjectView {
     /// A list is one [`Value::Structure`] unless `[*]` or an index opens it; a
     /// property that refers to another object (`_ref`) leads into that object.
     fn resolve(&self, steps: &[Step], visit: &mut dyn FnMut(Value<'_>));
-}
-
-/// A value inside an object.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Value<'v> {
-    /// JSON's null: it is there, and equals nothing.
-    Null,
-    /// True or false.
-    Boolean(bool),
-    /// A whole number.
-    Integer(i64),
-    /// Any other number.
-    Float(f64),
-    /// Text.
-    String(&'v str),
-    /// Content of a binary property (`payload_bin`, `magic_number_hex`).
-    Bytes(&'v [u8]),
-    /// An instant.
-    Timestamp(Timestamp),
-    /// A list or dictionary, or the end of a reference: exists, compares with nothing.
-    Structure,
 }
 
 /// A comparison expression made ready.
@@ -345,8 +329,7 @@ impl Constant {
         Self::Literal(literal.clone())
     }
 
-    /// Whether they are equal; things of different kinds are not. `None` when a
-    /// text that should be a timestamp is none: then nothing can be said.
+    /// As [`equals`].
     fn equals(&self, value: Value<'_>) -> Option<bool> {
         match self {
             Self::Literal(literal) => equals(value, literal),
@@ -377,7 +360,7 @@ impl Set {
         }
     }
 
-    /// As [`Constant::equals`].
+    /// As [`equals`].
     fn contains(&self, value: Value<'_>) -> Option<bool> {
         let among_strings = match value {
             Value::String(text) => self
@@ -407,101 +390,6 @@ impl Set {
         }
         known.then_some(false)
     }
-}
-
-/// How a value stands to a constant.
-enum Comparability {
-    Ordered(Ordering),
-    /// Comparable kinds, but this text is no bytes (STIX 2.1 section 9.6.1).
-    Different,
-    /// Kinds that have no order between them.
-    None,
-}
-
-fn equals(value: Value<'_>, literal: &Literal) -> Option<bool> {
-    match (value, literal) {
-        (Value::Boolean(value), Literal::Boolean(literal)) => Some(value == *literal),
-        (Value::String(value), Literal::String(literal)) => Some(value == literal),
-        (Value::String(value), Literal::Timestamp(literal)) => {
-            parse_value_timestamp(value).map(|value| value == *literal)
-        }
-        _ => match compare(value, literal) {
-            Comparability::Ordered(ordering) => Some(ordering.is_eq()),
-            Comparability::Different | Comparability::None => Some(false),
-        },
-    }
-}
-
-fn compare(value: Value<'_>, literal: &Literal) -> Comparability {
-    let ordering = match (value, literal) {
-        (Value::Integer(value), Literal::Integer(literal)) => Some(value.cmp(literal)),
-        (Value::Integer(value), Literal::Float(literal)) => compare_numbers(value, *literal),
-        (Value::Float(value), Literal::Integer(literal)) => {
-            compare_numbers(*literal, value).map(Ordering::reverse)
-        }
-        (Value::Float(value), Literal::Float(literal)) => value.partial_cmp(literal),
-        // By code point, which the order of UTF-8 bytes is.
-        (Value::String(value), Literal::String(literal)) => Some(value.cmp(literal)),
-        (Value::Bytes(value), Literal::Binary(literal)) => Some(value.cmp(literal)),
-        (Value::String(value), Literal::Binary(literal)) => {
-            return compare_latin(value, literal)
-                .map_or(Comparability::Different, Comparability::Ordered);
-        }
-        (Value::Bytes(value), Literal::String(literal)) => {
-            return compare_latin(literal, value).map_or(Comparability::Different, |ordering| {
-                Comparability::Ordered(ordering.reverse())
-            });
-        }
-        (Value::Timestamp(value), Literal::Timestamp(literal)) => Some(value.cmp(literal)),
-        (Value::String(value), Literal::Timestamp(literal)) => {
-            parse_value_timestamp(value).map(|value| value.cmp(literal))
-        }
-        (Value::Timestamp(value), Literal::String(literal)) => {
-            Timestamp::parse_rfc3339(literal).map(|literal| value.cmp(&literal))
-        }
-        _ => None,
-    };
-    ordering.map_or(Comparability::None, Comparability::Ordered)
-}
-
-/// Exact, where a conversion of either would round.
-fn compare_numbers(whole: i64, float: f64) -> Option<Ordering> {
-    /// 2^63, the first number beyond `i64`.
-    const BEYOND: f64 = 9_223_372_036_854_775_808.0;
-    if float.is_nan() {
-        None
-    } else if float >= BEYOND {
-        Some(Ordering::Less)
-    } else if float < -BEYOND {
-        Some(Ordering::Greater)
-    } else {
-        // In range, so the conversion only cuts the fraction off.
-        let cut = float as i64;
-        let fraction = float - cut as f64;
-        Some(whole.cmp(&cut).then(0.0.partial_cmp(&fraction)?))
-    }
-}
-
-/// Text against bytes: each character is the byte of its number (STIX 2.1
-/// section 9.6.1). `None` when one is no byte.
-fn compare_latin(text: &str, bytes: &[u8]) -> Option<Ordering> {
-    if text.chars().any(|c| u32::from(c) > 255) {
-        return None;
-    }
-    Some(
-        text.chars()
-            .map(u32::from)
-            .cmp(bytes.iter().copied().map(u32::from)),
-    )
-}
-
-/// As STIX writes them: in UTC, with capitals (STIX 2.1 section 3.2).
-fn parse_value_timestamp(text: &str) -> Option<Timestamp> {
-    let bytes = text.as_bytes();
-    if bytes.get(10) != Some(&b'T') || bytes.last() != Some(&b'Z') {
-        return None;
-    }
-    Timestamp::parse_rfc3339(text)
 }
 
 fn parse_value_network(value: Value<'_>) -> Option<IpNet> {
@@ -581,5 +469,278 @@ fn refuse(error: regex::Error) -> TestProblem {
             let reason = line.strip_prefix("error: ").unwrap_or(line).to_owned();
             TestProblem::Expression { reason }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ast::Observation;
+    use super::super::ast::Pattern;
+    use super::super::ast::Spec;
+    use super::*;
+
+    /// An object as a list of paths with their values.
+    struct Flat(&'static str, Vec<(&'static str, Value<'static>)>);
+
+    impl ObjectView for Flat {
+        fn object_type(&self) -> &str {
+            self.0
+        }
+
+        fn resolve(&self, steps: &[Step], visit: &mut dyn FnMut(Value<'_>)) {
+            let path = ObjectPath {
+                object_type: "x".to_owned(),
+                steps: steps.to_vec(),
+            };
+            for (name, value) in &self.1 {
+                if path.to_string() == format!("x:{name}") {
+                    visit(*value);
+                }
+            }
+        }
+    }
+
+    fn test(text: &str) -> Result<Test, TestError> {
+        match Pattern::parse(text, Spec::V21).unwrap().expression {
+            Observation::Test(comparison) => Test::new(&comparison),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn compares_by_kind() {
+        let object = Flat(
+            "x",
+            vec![
+                ("null", Value::Null),
+                ("yes", Value::Boolean(true)),
+                ("five", Value::Integer(5)),
+                ("half", Value::Float(5.5)),
+                ("big", Value::Integer(9_007_199_254_740_993)),
+                ("text", Value::String("hello")),
+                ("latin", Value::String("\u{e9}")),
+                ("wide", Value::String("ă")),
+                ("raw_bin", Value::Bytes(b"alice")),
+                ("list", Value::Structure),
+                ("day", Value::Timestamp(Timestamp::from_parts(86_400, 0))),
+                ("when", Value::String("1970-01-02T00:00:00.000Z")),
+                ("many[*]", Value::Integer(1)),
+                ("many[*]", Value::Integer(2)),
+            ],
+        );
+        for (condition, expected) in [
+            ("five = 5", true),
+            ("five = 5.0", true),
+            ("five NOT = 5", false),
+            ("five NOT != 5", true),
+            ("five > 4.9", true),
+            ("five = '5'", false),
+            ("five != '5'", true),
+            ("five > '4'", false),
+            // Kinds without an order: false, with and without NOT.
+            ("five NOT > '4'", false),
+            ("five = true", false),
+            ("yes = 1", false),
+            ("yes = true", true),
+            ("half < 6", true),
+            ("half >= 5", true),
+            // Not the same number, though the same as a float.
+            ("big = 9007199254740992.0", false),
+            ("big > 9007199254740992.0", true),
+            ("big < 9223372036854775808", true),
+            ("null = 1", false),
+            ("null != 1", true),
+            ("null < 1", false),
+            ("list = 'x'", false),
+            ("list != 'x'", true),
+            // An absent property makes every test false.
+            ("absent = 1", false),
+            ("absent != 1", false),
+            ("absent NOT = 1", false),
+            ("absent NOT LIKE 'x'", false),
+            ("text = 'hello'", true),
+            ("text = 'Hello'", false),
+            ("text > 'alice'", true),
+            ("text IN ('goodbye', 'hello')", true),
+            ("text IN (1, 'x')", false),
+            ("text NOT IN (1, 'x')", true),
+            ("text IN ()", false),
+            ("five IN (4, 5.0, 'x')", true),
+            ("raw_bin = 'alice'", true),
+            ("raw_bin = h'616c696365'", true),
+            ("raw_bin IN ('bob', 'alice')", true),
+            ("raw_bin > 'aardvark'", true),
+            ("raw_bin < 'ă'", false),
+            ("raw_bin NOT < 'ă'", true),
+            ("raw_bin LIKE 'al%'", true),
+            ("raw_bin MATCHES '^\\\\x61l.c'", true),
+            ("raw_bin MATCHES 'ă'", false),
+            ("latin = h'e9'", true),
+            ("wide = h'03'", false),
+            ("wide != h'03'", true),
+            ("day = t'1970-01-02T00:00:00Z'", true),
+            ("day > '1970-01-01T00:00:00Z'", true),
+            ("day IN ('1970-01-02T00:00:00Z')", true),
+            ("when = t'1970-01-02T00:00:00Z'", true),
+            ("when < t'1970-01-02T00:00:00.001Z'", true),
+            ("when IN (t'1970-01-02T00:00:00Z')", true),
+            // A text that is no timestamp decides nothing.
+            ("text = t'1970-01-02T00:00:00Z'", false),
+            ("text != t'1970-01-02T00:00:00Z'", false),
+            ("text NOT IN (t'1970-01-02T00:00:00Z')", false),
+            ("many[*] = 2", true),
+            ("many[*] != 2", true),
+            ("many[*] > 2", false),
+        ] {
+            let test = test(&format!("[x:{condition}]")).unwrap();
+            assert_eq!(test.matches(&object), expected, "{condition}");
+        }
+        assert!(!test("[y:five = 5]").unwrap().matches(&object));
+    }
+
+    #[test]
+    fn searches_text() {
+        let text = |text: &'static str| Flat("x", vec![("t", Value::String(text))]);
+        for (value, condition, expected) in [
+            ("hello", "MATCHES 'l+'", true),
+            ("hello", "NOT MATCHES 'l+'", false),
+            ("hello", "MATCHES '^l'", false),
+            ("a\nb", "MATCHES 'a.b'", false),
+            ("a\nb", "LIKE 'a%b'", true),
+            ("a\nb", "LIKE 'a_b'", true),
+            ("hello", "LIKE 'ell'", false),
+            ("HELLO", "MATCHES '(?i)hello'", true),
+            ("HELLO", "LIKE 'hello'", false),
+            // Normal form C for these, not for =.
+            ("d\u{323}\u{307}", "LIKE '\u{1e0d}\u{307}'", true),
+            ("\u{1e0d}\u{307}", "MATCHES '^\u{1e0b}\u{323}$'", true),
+            ("d\u{323}\u{307}", "= '\u{1e0d}\u{307}'", false),
+        ] {
+            let test = test(&format!("[x:t {condition}]")).unwrap();
+            assert_eq!(test.matches(&text(value)), expected, "{value} {condition}");
+        }
+    }
+
+    #[test]
+    fn contains_addresses() {
+        for (path, value, condition, expected) in [
+            ("x:t", "198.51.100.7", "ISSUBSET '198.51.100.0/24'", true),
+            ("x:t", "198.51.100.7", "ISSUBSET '198.51.100.9/24'", true),
+            ("x:t", "198.51.100.7", "ISSUBSET '198.51.100.7'", true),
+            ("x:t", "198.51.0.0/16", "ISSUBSET '198.51.100.0/24'", false),
+            (
+                "x:t",
+                "198.51.100.128/25",
+                "ISSUBSET '198.51.100.0/24'",
+                true,
+            ),
+            ("x:t", "2001:db8::1", "ISSUBSET '198.51.100.0/24'", false),
+            ("x:t", "2001:db8::1", "NOT ISSUBSET '198.51.100.0/24'", true),
+            ("x:t", "2001:DB8:0::1", "ISSUBSET '2001:db8::/32'", true),
+            ("x:t", "no address", "ISSUBSET '0.0.0.0/0'", false),
+            ("x:t", "198.51.100.7", "ISSUPERSET '198.51.100.7/32'", true),
+            ("x:t", "198.51.0.0/16", "ISSUPERSET '198.51.100.7'", true),
+            ("x:t", "2001:db8::/32", "ISSUPERSET '2001:db8:1::/48'", true),
+            (
+                "x:t",
+                "198.51.100.0/24",
+                "ISSUPERSET '198.51.0.0/16'",
+                false,
+            ),
+            // = with a network contains where addresses are, and only there.
+            ("ipv4-addr:value", "192.0.2.9", "= '192.0.2.0/24'", true),
+            ("ipv4-addr:value", "192.0.3.9", "= '192.0.2.0/24'", false),
+            ("ipv4-addr:value", "192.0.3.9", "!= '192.0.2.0/24'", true),
+            (
+                "ipv4-addr:value",
+                "192.0.2.9",
+                "NOT = '192.0.2.0/24'",
+                false,
+            ),
+            (
+                "ipv4-addr:value",
+                "192.0.2.9",
+                "IN ('x', '192.0.2.0/24')",
+                true,
+            ),
+            ("ipv4-addr:value", "192.0.2.9", "= '192.0.2.9'", true),
+            ("ipv6-addr:value", "2001:db8::9", "= '2001:db8::/32'", true),
+            ("ipv4-addr:value", "192.0.2.0/24", "= '192.0.2.0/24'", true),
+            (
+                "network-traffic:dst_ref.value",
+                "192.0.2.9",
+                "= '192.0.2.0/24'",
+                true,
+            ),
+            (
+                "domain-name:resolves_to_refs[*].value",
+                "192.0.2.9",
+                "= '192.0.2.9/32'",
+                true,
+            ),
+            ("x:value", "192.0.2.9", "= '192.0.2.0/24'", false),
+            ("url:value", "192.0.2.0/24", "= '192.0.2.0/24'", true),
+        ] {
+            let test = test(&format!("[{path} {condition}]")).unwrap();
+            let (object_type, name) = path.split_once(':').unwrap();
+            let object = Flat(object_type, vec![(name, Value::String(value))]);
+            assert_eq!(
+                test.matches(&object),
+                expected,
+                "{path} {value} {condition}"
+            );
+        }
+    }
+
+    #[test]
+    fn asks_one_object_alone() {
+        let object = Flat("a", vec![("b", Value::Integer(1)), ("c", Value::Null)]);
+        for (text, expected) in [
+            ("[a:b = 1 AND a:c != 2]", true),
+            ("[a:b = 1 AND x:c = 2]", false),
+            ("[a:b = 1 OR x:c = 2]", true),
+            ("[a:b = 2 OR a:b = 1 AND a:b = 2]", false),
+            ("[(a:b = 2 OR a:b = 1) AND a:b < 2]", true),
+            ("[EXISTS a:b]", true),
+            ("[EXISTS a:c]", true),
+            ("[EXISTS a:d]", false),
+            ("[NOT EXISTS a:b]", false),
+            ("[NOT EXISTS a:d]", true),
+            // Other objects are not asked, so they lack nothing.
+            ("[NOT EXISTS x:b]", false),
+        ] {
+            assert_eq!(test(text).unwrap().matches(&object), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_it_cannot_run() {
+        for (text, message) in [
+            (
+                "[a:b MATCHES '(unclosed']",
+                "a:b: unsupported regular expression: unclosed group",
+            ),
+            (
+                "[a:b MATCHES '(?=x)y']",
+                "a:b: unsupported regular expression: look-around, including look-ahead and look-behind, is not supported",
+            ),
+            (
+                "[a:b MATCHES '(x)\\\\1']",
+                "a:b: unsupported regular expression: backreferences are not supported",
+            ),
+            (
+                "[a:b MATCHES '((a{200}){200}){200}']",
+                "a:b: regular expression needs more than 1048576 bytes",
+            ),
+            (
+                "[a:b = 1 AND a:c ISSUBSET 'x/24']",
+                "a:c: no address or network: \"x/24\"",
+            ),
+        ] {
+            assert_eq!(test(text).unwrap_err().to_string(), message, "{text}");
+        }
+        assert!(test("[a:b MATCHES '\\\\w{1,20}\\\\s\\\\p{L}+']").is_ok());
+        let long = format!("[a:b LIKE '{}']", "_".repeat(LIKE_LENGTH + 1));
+        assert!(test(&long).is_err());
     }
 }

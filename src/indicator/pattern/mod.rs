@@ -11,6 +11,7 @@
 
 mod ast;
 mod bindings;
+mod compare;
 mod dialect;
 mod display;
 mod encoding;
@@ -33,12 +34,12 @@ pub use self::ast::Pattern;
 pub use self::ast::Qualifier;
 pub use self::ast::Spec;
 pub use self::ast::Step;
+pub use self::compare::Value;
 pub use self::error::PatternError;
 pub use self::error::Problem;
 pub use self::evaluate::ObjectView;
 pub use self::evaluate::Test;
 pub use self::evaluate::TestError;
 pub use self::evaluate::TestProblem;
-pub use self::evaluate::Value;
 pub use self::observed::TryError;
 pub use self::observed::try_pattern;

@@ -14,11 +14,11 @@ use super::ast::Step;
 use super::bindings;
 use super::bindings::Goal;
 use super::bindings::Span;
+use super::compare::Value;
 use super::encoding;
 use super::evaluate::ObjectView;
 use super::evaluate::Test;
 use super::evaluate::TestError;
-use super::evaluate::Value;
 use crate::time::Timestamp;
 
 /// Why a pattern can't be evaluated over observed-data.
@@ -69,7 +69,7 @@ impl From<TestError> for TryError {
 
 /// Most steps into JSON for one answer: a few seconds. References in lists of
 /// references multiply.
-const MAX_WORK: u64 = 20_000_000;
+const MAX_WORK: u64 = 10_000_000;
 
 /// Whether observations meet a pattern.
 ///
@@ -285,11 +285,12 @@ impl Planner<'_, '_> {
                     .iter()
                     .all(|(start, stop)| start < stop && first < *stop && last >= *start)
                     && observed.objects.values().any(|object| {
-                        test.matches(&JsonObject {
-                            object,
-                            others: &observed.objects,
-                            work: self.work,
-                        })
+                        self.work.get() <= MAX_WORK
+                            && test.matches(&JsonObject {
+                                object,
+                                others: &observed.objects,
+                                work: self.work,
+                            })
                     })
             })
         };
@@ -312,9 +313,7 @@ impl ObjectView for JsonObject<'_, '_> {
     }
 
     fn resolve(&self, steps: &[Step], visit: &mut dyn FnMut(Value<'_>)) {
-        if let Some((Step::Key(key), rest)) = steps.split_first() {
-            self.enter(self.object, key, rest, visit);
-        }
+        self.walk_object(self.object, steps, visit);
     }
 }
 
@@ -482,3 +481,182 @@ const DOMAIN_OBJECTS: &[&str] = &[
     "tool",
     "vulnerability",
 ];
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::ast::Spec;
+    use super::*;
+
+    fn ask(text: &str, observed: &[Json]) -> Result<bool, TryError> {
+        try_pattern(&Pattern::parse(text, Spec::V21).unwrap(), observed)
+    }
+
+    /// An observed-data of STIX 2.0, seen at a second of 2020.
+    fn embedded(second: u32, count: u64, objects: &Json) -> Json {
+        let at = format!("2020-01-01T00:00:{second:02}Z");
+        json!({
+            "type": "observed-data", "first_observed": at, "last_observed": at,
+            "number_observed": count, "objects": objects,
+        })
+    }
+
+    #[test]
+    fn follows_references_within_one_observation() {
+        let observed = [
+            json!({"type": "bundle", "id": "bundle--1", "objects": [
+                {
+                    "type": "observed-data", "id": "observed-data--1",
+                    "first_observed": "2020-01-01T00:00:00Z",
+                    "last_observed": "2020-01-01T00:00:09Z", "number_observed": 1,
+                    "object_refs": ["network-traffic--1", "ipv4-addr--1", "ipv4-addr--3"],
+                },
+                {
+                    "type": "network-traffic", "id": "network-traffic--1",
+                    "src_ref": "ipv4-addr--1", "dst_ref": "ipv4-addr--2",
+                    "encapsulates_refs": ["ipv4-addr--2", "ipv4-addr--1", "ipv4-addr--3"],
+                    "extensions": {"e": {"flags_hex": "02ff", "bad_hex": "2"}},
+                    "protocols": ["ipv4", "tcp"], "big": 18446744073709551615_u64,
+                },
+                {"type": "ipv4-addr", "id": "ipv4-addr--1", "value": "192.0.2.1",
+                    "loop_ref": "ipv4-addr--1"},
+                {"type": "ipv4-addr", "id": "ipv4-addr--2", "value": "192.0.2.2"},
+                {"type": "identity", "id": "identity--1", "name": "i"},
+            ]}),
+            // A reference may lead into another bundle.
+            json!({"type": "bundle", "id": "bundle--2", "objects": [
+                {"type": "ipv4-addr", "id": "ipv4-addr--3", "value": "192.0.2.3"},
+            ]}),
+        ];
+        for (text, expected) in [
+            ("[network-traffic:src_ref.value = '192.0.2.1']", true),
+            (
+                "[network-traffic:src_ref.loop_ref.loop_ref.value = '192.0.2.1']",
+                true,
+            ),
+            // Not among what this observed-data holds.
+            ("[network-traffic:dst_ref.value = '192.0.2.2']", false),
+            ("[EXISTS network-traffic:dst_ref]", false),
+            ("[EXISTS network-traffic:src_ref]", true),
+            (
+                "[network-traffic:encapsulates_refs[*].value = '192.0.2.3']",
+                true,
+            ),
+            (
+                "[network-traffic:encapsulates_refs[1].value = '192.0.2.3']",
+                true,
+            ),
+            (
+                "[network-traffic:encapsulates_refs.value = '192.0.2.3']",
+                false,
+            ),
+            ("[EXISTS network-traffic:encapsulates_refs]", true),
+            ("[network-traffic:extensions.e.flags_hex = h'02ff']", true),
+            ("[network-traffic:extensions.e.bad_hex = '2']", true),
+            ("[network-traffic:extensions[*].bad_hex = '2']", true),
+            ("[network-traffic:protocols[*] = 'tcp']", true),
+            ("[network-traffic:protocols = 'tcp']", false),
+            ("[network-traffic:protocols[0].x = 'tcp']", false),
+            ("[network-traffic:big > 18446744073709551614]", false),
+            ("[network-traffic:big >= 18446744073709551615]", true),
+            ("[ipv4-addr:value = '192.0.2.2']", false),
+            ("[identity:name = 'i']", false),
+            ("[observed-data:number_observed = 1]", false),
+        ] {
+            assert_eq!(ask(text, &observed), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn takes_lists_and_containers() {
+        let object = json!({"0": {"type": "a", "b": 1}});
+        for observed in [
+            vec![embedded(1, 1, &object)],
+            vec![json!([embedded(1, 1, &object)])],
+            vec![json!({"type": "bundle", "objects": [embedded(1, 1, &object)]})],
+        ] {
+            assert_eq!(ask("[a:b = 1]", &observed), Ok(true), "{observed:?}");
+        }
+        for nothing in [vec![], vec![json!(null)], vec![json!([{}, 1, "x"])]] {
+            assert_eq!(ask("[a:b = 1]", &nothing), Ok(false), "{nothing:?}");
+        }
+    }
+
+    #[test]
+    fn obeys_qualifiers() {
+        let observed = [
+            embedded(5, 1, &json!({"0": {"type": "a", "b": 2}})),
+            embedded(1, 2, &json!({"0": {"type": "a", "b": 1}})),
+        ];
+        for (text, expected) in [
+            ("[a:b = 1] FOLLOWEDBY [a:b = 2]", Ok(true)),
+            ("[a:b = 2] FOLLOWEDBY [a:b = 1]", Ok(false)),
+            ("[a:b = 1] FOLLOWEDBY [a:b = 1]", Ok(true)),
+            ("([a:b = 1] AND [a:b = 2]) WITHIN 4 SECONDS", Ok(true)),
+            (
+                "([a:b = 1] AND [a:b = 2]) WITHIN 3.999999999 SECONDS",
+                Ok(false),
+            ),
+            ("[a:b > 0] REPEATS 3 TIMES", Ok(true)),
+            ("[a:b > 0] REPEATS 4 TIMES", Ok(false)),
+            ("([a:b = 2] OR [a:b = 1]) REPEATS 3 TIMES", Ok(true)),
+            (
+                "[a:b = 2] START t'2020-01-01T00:00:05Z' STOP t'2020-01-01T00:00:06Z'",
+                Ok(true),
+            ),
+            (
+                "[a:b = 2] START t'2020-01-01T00:00:00Z' STOP t'2020-01-01T00:00:05Z'",
+                Ok(false),
+            ),
+            (
+                "([a:b > 0] REPEATS 2 TIMES) START t'2020-01-01T00:00:00Z' STOP t'2020-01-01T00:00:05Z'",
+                Ok(true),
+            ),
+            ("[a:b = 1] WITHIN 1 SECONDS", Ok(true)),
+            (
+                "[a:b = 1] WITHIN 0 SECONDS",
+                Err("cannot be met: WITHIN 0 SECONDS".to_owned()),
+            ),
+            (
+                "[a:b = 1] REPEATS 0 TIMES",
+                Err("cannot be met: REPEATS 0 TIMES".to_owned()),
+            ),
+        ] {
+            let outcome = ask(text, &observed).map_err(|error| error.to_string());
+            assert_eq!(outcome, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_stix_forbids() {
+        let good = embedded(1, 1, &json!({}));
+        for (name, value) in [
+            ("number_observed", json!(0)),
+            ("number_observed", json!("1")),
+            ("first_observed", json!("yesterday")),
+            ("last_observed", json!("2019-01-01T00:00:00Z")),
+        ] {
+            let mut bad = good.clone();
+            bad[name] = value;
+            let error = ask("[a:b = 1]", &[bad]).unwrap_err();
+            let expected = format!("observed-data number 0: missing or malformed {name}");
+            assert_eq!(error.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn bounds_its_work() {
+        // Thirty-two references to itself, eight times over: 2^40 ways.
+        let refs = vec!["0"; 32];
+        let observed = [embedded(
+            1,
+            1,
+            &json!({"0": {"type": "a", "b_refs": refs, "c": 1}}),
+        )];
+        let path = format!("b_refs[*]{}", ".b_refs[*]".repeat(7));
+        assert_eq!(ask("[a:b_refs[*].b_refs[*].c = 1]", &observed), Ok(true));
+        let outcome = ask(&format!("[a:{path}.c = 2]"), &observed);
+        assert_eq!(outcome, Err(TryError::TooMuchWork));
+    }
+}
