@@ -7,3 +7,4 @@ pub mod observable;
 pub mod octets;
 pub mod protocol;
 pub mod time;
+pub mod verdict;
