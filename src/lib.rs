@@ -1,6 +1,7 @@
 //! watchpost: a network sensor with indicator blocking.
 
 pub mod capture;
+pub mod daemon;
 pub mod flow;
 pub mod indicator;
 pub mod matcher;

@@ -1,0 +1,429 @@
+//! Replay: captures in, matches out, in the order of the capture.
+//!
+//! One thread reads blocks and decodes their frames, which settles the shard
+//! of each packet; a block goes, shared, to every worker that owns one of its
+//! shards; a collector puts what they found in order. The block's number and
+//! each packet's place in it order the matches, so the number of workers
+//! changes nothing. Blocks come back to the reader when the last worker is
+//! done with them: how many exist bounds the memory.
+
+use crate::capture::Block;
+use crate::capture::CaptureReader;
+use crate::capture::Input;
+use crate::daemon::filter::Filter;
+use crate::daemon::filter::FilterError;
+use crate::flow::table::SHARDS;
+use crate::matcher::Match;
+use crate::matcher::Matcher;
+use crate::packet::AddressPair;
+use crate::packet::Decoder;
+use crate::packet::HashKey;
+use crate::packet::LinkType;
+use crate::packet::Outcome;
+use crate::packet::Packet;
+use crate::packet::flow_hash;
+use crate::report::stats::Stats;
+use crate::sensor::Arrival;
+use crate::sensor::Counters;
+use crate::sensor::Placed;
+use crate::sensor::Sensor;
+use crate::time::Timestamp;
+use crossbeam_channel::Receiver;
+use crossbeam_channel::Sender;
+use crossbeam_channel::bounded;
+use std::collections::BTreeMap;
+use std::hash::BuildHasher;
+use std::hash::Hasher;
+use std::hash::RandomState;
+use std::sync::Arc;
+use std::thread;
+
+/// Blocks that wait for one worker: enough to ride out an uneven block, little enough to stay
+/// in a shared cache.
+const QUEUE: usize = 4;
+
+/// The shard of a flow must not depend on the run, so this hash has a fixed key; the flow table
+/// has a secret one of its own.
+const SHARD_KEY: HashKey = HashKey::new([0x5741_5443_4850_4F53, 0x5420_5348_4152_4453]);
+
+/// What to replay and how.
+pub struct Replay {
+    /// Captures, in order.
+    pub inputs: Vec<Input>,
+    /// Only frames that pass; `None`: all.
+    pub filter: Option<Filter>,
+    /// Threads that follow flows; between 1 and [`SHARDS`].
+    pub workers: usize,
+}
+
+/// What cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// The filter does not fit a link type of the capture.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+    /// The system gave no thread.
+    #[error("no thread could be started: {0}")]
+    Thread(#[from] std::io::Error),
+    /// A thread ended before its time: a fault of ours.
+    #[error("internal error: a worker stopped; please report this with the capture")]
+    Stopped,
+}
+
+/// What came of a capture.
+#[derive(Debug)]
+pub struct CaptureReport {
+    /// The capture's name.
+    pub file: String,
+    /// Why it gave nothing; `None`: it was read.
+    pub fatal: Option<String>,
+    /// What was odd, for people.
+    pub warnings: Vec<String>,
+}
+
+/// How far the reading has come.
+#[derive(Clone, Copy, Debug)]
+pub struct ReplayProgress<'a> {
+    /// The capture being read.
+    pub file: &'a str,
+    /// Bytes read of it.
+    pub consumed: u64,
+    /// Its length; `None` for a pipe.
+    pub total: Option<u64>,
+    /// Packets read of all captures.
+    pub packets: u64,
+}
+
+/// A packet on its way to a worker.
+#[derive(Clone, Copy)]
+struct Record {
+    packet: Packet,
+    timestamp: Timestamp,
+    hash: u64,
+    position: u32,
+    /// Place and number among the block's tunnel headers.
+    tunnels: (u32, u8),
+    shard: u8,
+}
+
+/// A block with what was decoded of it.
+#[derive(Default)]
+struct Batch {
+    number: u64,
+    block: Block,
+    /// Packets by worker.
+    packets: Vec<Vec<Record>>,
+    /// Payloads of datagrams that were put together, one after the other.
+    reassembled: Vec<u8>,
+    tunnels: Vec<AddressPair>,
+    /// Capture time at the end of the block; never runs backwards.
+    ends_at: Timestamp,
+}
+
+impl Batch {
+    fn clear(&mut self, workers: usize) {
+        self.packets.resize_with(workers, Vec::new);
+        self.packets.iter_mut().for_each(Vec::clear);
+        self.reassembled.clear();
+        self.tunnels.clear();
+    }
+}
+
+/// What one worker found in one batch.
+struct Found {
+    number: u64,
+    matches: Vec<Placed>,
+}
+
+impl Replay {
+    /// Replays. `take` is given the matches in the order of the capture, on a thread of its own.
+    pub fn run(
+        mut self,
+        matcher: &Arc<Matcher>,
+        take: &mut (dyn FnMut(Match) + Send),
+        progress: &mut dyn FnMut(ReplayProgress<'_>),
+    ) -> Result<(Stats, Vec<CaptureReport>), ReplayError> {
+        let workers = self.workers.clamp(1, SHARDS);
+        let (found_sender, found_receiver) = bounded(QUEUE * workers);
+        let (free_sender, free_receiver) = bounded(QUEUE * 2 + 2);
+        for _ in 0..QUEUE * 2 + 2 {
+            // there is room for all of them
+            let _ = free_sender.send(Batch::default());
+        }
+        thread::scope(|scope| {
+            let mut queues: Vec<Sender<Arc<Batch>>> = Vec::with_capacity(workers);
+            let mut handles = Vec::with_capacity(workers);
+            for worker in 0..workers {
+                let (sender, batches) = bounded(QUEUE);
+                queues.push(sender);
+                let (found, free) = (found_sender.clone(), free_sender.clone());
+                let sensor = Sensor::new(Arc::clone(matcher));
+                handles.push(
+                    thread::Builder::new()
+                        .name(format!("worker-{worker}"))
+                        .spawn_scoped(scope, move || work(worker, sensor, &batches, &found, &free))?,
+                );
+            }
+            drop((found_sender, free_sender));
+            let collector = thread::Builder::new()
+                .name("collector".into())
+                .spawn_scoped(scope, move || collect(&found_receiver, workers, take))?;
+            let mut reader = Reader::new(queues, free_receiver, workers);
+            let read = reader.read_all(&self.inputs, &mut self.filter, progress);
+            let Reader { queues, mut stats, reports, .. } = reader;
+            drop(queues);
+            for handle in handles {
+                add_counters(&mut stats, handle.join().map_err(|_| ReplayError::Stopped)?);
+            }
+            stats.matches = collector.join().map_err(|_| ReplayError::Stopped)?;
+            stats.workers = workers;
+            read.map(|()| (stats, reports))
+        })
+    }
+}
+
+/// Reads and decodes, on the calling thread.
+struct Reader {
+    queues: Vec<Sender<Arc<Batch>>>,
+    free: Receiver<Batch>,
+    workers: usize,
+    decoder: Decoder,
+    table_key: HashKey,
+    number: u64,
+    now: Timestamp,
+    stats: Stats,
+    reports: Vec<CaptureReport>,
+}
+
+impl Reader {
+    fn new(queues: Vec<Sender<Arc<Batch>>>, free: Receiver<Batch>, workers: usize) -> Self {
+        let state = RandomState::new();
+        let draw = |n: u8| {
+            let mut hasher = state.build_hasher();
+            hasher.write_u8(n);
+            hasher.finish()
+        };
+        Self {
+            queues,
+            free,
+            workers,
+            decoder: Decoder::new(),
+            table_key: HashKey::new([draw(1), draw(2)]),
+            number: 0,
+            now: Timestamp::MIN,
+            stats: Stats::default(),
+            reports: Vec::new(),
+        }
+    }
+
+    fn read_all(
+        &mut self,
+        inputs: &[Input],
+        filter: &mut Option<Filter>,
+        progress: &mut dyn FnMut(ReplayProgress<'_>),
+    ) -> Result<(), ReplayError> {
+        for input in inputs {
+            let file = input.to_string();
+            let mut report =
+                CaptureReport { file: file.clone(), fatal: None, warnings: Vec::new() };
+            match CaptureReader::open(input.clone()) {
+                Err(error) => report.fatal = Some(error.to_string()),
+                Ok(mut capture) => {
+                    if let Err(error) = self.read(&mut capture, &file, filter, progress)? {
+                        report.fatal = Some(error);
+                    }
+                    report.warnings = capture.warnings().iter().map(ToString::to_string).collect();
+                    if capture.warnings_left_out() > 0 {
+                        let more = capture.warnings_left_out();
+                        report.warnings.push(format!("{file}: {more} more like these"));
+                    }
+                }
+            }
+            self.reports.push(report);
+        }
+        let counters = self.decoder.fragment_counters();
+        for (cause, count) in counters.losses() {
+            if count > 0 {
+                *self.stats.drops.entry(cause).or_default() += count;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads one capture; the inner error is that of the capture.
+    fn read(
+        &mut self,
+        capture: &mut CaptureReader,
+        file: &str,
+        filter: &mut Option<Filter>,
+        progress: &mut dyn FnMut(ReplayProgress<'_>),
+    ) -> Result<Result<(), String>, ReplayError> {
+        loop {
+            let mut batch = self.free.recv().map_err(|_| ReplayError::Stopped)?;
+            match capture.next_block(&mut batch.block) {
+                Ok(true) => {}
+                Ok(false) => return Ok(Ok(())),
+                Err(error) => return Ok(Err(error.to_string())),
+            }
+            self.decode(&mut batch, filter)?;
+            self.hand_out(batch)?;
+            let at = capture.progress();
+            progress(ReplayProgress {
+                file,
+                consumed: at.consumed,
+                total: at.total,
+                packets: self.stats.packets,
+            });
+        }
+    }
+
+    fn decode(&mut self, batch: &mut Batch, filter: &mut Option<Filter>) -> Result<(), ReplayError> {
+        batch.clear(self.workers);
+        let Batch { block, packets, reassembled, tunnels, .. } = batch;
+        let mut packet = Packet::default();
+        for (position, frame) in block.frames.iter().enumerate() {
+            let bytes = block.frame(frame);
+            if let Some(filter) = filter
+                && !filter.passes(frame.link, bytes)?
+            {
+                continue;
+            }
+            self.stats.packets += 1;
+            self.stats.bytes += bytes.len() as u64;
+            self.now = self.now.max(frame.timestamp);
+            let link = LinkType(frame.link);
+            let outcome =
+                self.decoder.decode(link, frame.timestamp, bytes, frame.original_length, &mut packet);
+            match outcome {
+                Outcome::Packet => {}
+                Outcome::Fragment => continue,
+                Outcome::NotIp => {
+                    self.stats.frames_not_ip += 1;
+                    continue;
+                }
+                Outcome::Anomaly(kind) => {
+                    *self.stats.anomalies.entry(kind).or_default() += 1;
+                    continue;
+                }
+                Outcome::Unsupported(_) => {
+                    *self.stats.drops.entry("link-type-unknown").or_default() += 1;
+                    continue;
+                }
+            }
+            if let Some(kind) = self.decoder.inner_anomaly() {
+                *self.stats.anomalies.entry(kind).or_default() += 1;
+            }
+            if packet.reassembled {
+                let start = reassembled.len() as u32;
+                reassembled.extend_from_slice(packet.payload.within(self.decoder.reassembled()));
+                packet.payload.start = start;
+            } else {
+                packet.payload.start += frame.start;
+            }
+            let headers = self.decoder.tunnels();
+            let at = (tunnels.len() as u32, headers.len() as u8);
+            tunnels.extend_from_slice(headers);
+            let shard = (flow_hash(&packet, &SHARD_KEY) % SHARDS as u64) as u8;
+            let record = Record {
+                packet,
+                timestamp: frame.timestamp,
+                hash: flow_hash(&packet, &self.table_key),
+                position: position as u32,
+                tunnels: at,
+                shard,
+            };
+            if let Some(queue) = packets.get_mut(usize::from(shard) % self.workers) {
+                queue.push(record);
+            }
+        }
+        batch.ends_at = self.now;
+        self.decoder.expire(self.now);
+        Ok(())
+    }
+
+    fn hand_out(&mut self, mut batch: Batch) -> Result<(), ReplayError> {
+        batch.number = self.number;
+        self.number += 1;
+        let batch = Arc::new(batch);
+        for queue in &self.queues {
+            queue.send(Arc::clone(&batch)).map_err(|_| ReplayError::Stopped)?;
+        }
+        Ok(())
+    }
+}
+
+/// One worker: its packets of every batch, in order.
+fn work(
+    worker: usize,
+    mut sensor: Sensor,
+    batches: &Receiver<Arc<Batch>>,
+    found: &Sender<Found>,
+    free: &Sender<Batch>,
+) -> Counters {
+    let mut next = 0;
+    for batch in batches {
+        for record in batch.packets.get(worker).into_iter().flatten() {
+            let bytes = if record.packet.reassembled { &batch.reassembled } else { &batch.block.bytes };
+            let (start, count) = record.tunnels;
+            let tunnels = start as usize..start as usize + usize::from(count);
+            sensor.handle_packet(&Arrival {
+                timestamp: record.timestamp,
+                position: record.position,
+                shard: record.shard,
+                hash: record.hash,
+                packet: &record.packet,
+                payload: record.packet.payload.within(bytes),
+                tunnels: batch.tunnels.get(tunnels).unwrap_or_default(),
+            });
+        }
+        sensor.handle_timeout(batch.ends_at);
+        next = batch.number + 1;
+        let matches = sensor.drain();
+        if found.send(Found { number: batch.number, matches }).is_err() {
+            break;
+        }
+        if let Some(batch) = Arc::into_inner(batch) {
+            // the reader is gone at the end, and needs it no more
+            let _ = free.send(batch);
+        }
+    }
+    sensor.finish();
+    let _ = found.send(Found { number: next, matches: sensor.drain() });
+    sensor.counters().clone()
+}
+
+/// Puts the matches of all workers in order and hands them on; returns how many there were.
+fn collect(found: &Receiver<Found>, workers: usize, take: &mut (dyn FnMut(Match) + Send)) -> u64 {
+    let mut waiting: BTreeMap<u64, (usize, Vec<Placed>)> = BTreeMap::new();
+    let mut next = 0;
+    let mut count = 0;
+    for part in found {
+        let entry = waiting.entry(part.number).or_default();
+        entry.0 += 1;
+        entry.1.extend(part.matches);
+        while let Some((_, mut matches)) =
+            waiting.first_entry().filter(|e| *e.key() == next && e.get().0 == workers).map(|e| e.remove_entry().1)
+        {
+            matches.sort_by_key(|placed| placed.order);
+            count += matches.len() as u64;
+            matches.into_iter().for_each(|placed| take(placed.found));
+            next += 1;
+        }
+    }
+    count
+}
+
+fn add_counters(stats: &mut Stats, counters: Counters) {
+    stats.flows += counters.flows;
+    stats.indicators.withheld.not_yet_valid += counters.not_yet_valid;
+    stats.indicators.withheld.expired += counters.expired;
+    for (totals, more) in [
+        (&mut stats.transactions, counters.transactions),
+        (&mut stats.anomalies, counters.anomalies),
+        (&mut stats.drops, counters.drops),
+    ] {
+        for (name, count) in more {
+            *totals.entry(name).or_default() += count;
+        }
+    }
+}
