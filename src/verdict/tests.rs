@@ -703,6 +703,20 @@ fn hostile_files_end_in_an_error_or_in_rules() {
     }
 }
 
+#[test]
+fn nesting_does_not_exhaust_the_stack() {
+    for text in [
+        "a = ".to_owned() + &"[".repeat(200_000),
+        "[a".to_owned() + &".a".repeat(200_000),
+    ] {
+        assert!(rules(&[("a.toml", &text)]).is_err());
+    }
+    let pattern = "'".repeat(100_001) + "\\";
+    let rules = rules(&[("a.toml", BLOCK_ALL)]).unwrap();
+    let verdict = rules.judge(&address("192.0.2.1"), &details(&pattern, None));
+    assert_eq!(verdict.action, Action::Report);
+}
+
 /// The lists that MISP ships, where they are at hand.
 #[test]
 fn real_warninglists() {

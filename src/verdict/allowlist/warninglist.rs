@@ -148,7 +148,7 @@ impl Faults<'_> {
     fn say_unused(&mut self, unused: usize, first: Option<&str>, what: &str) {
         if let Some(first) = first {
             self.say(&format!(
-                "has {unused} entries that are {what}, which were left out, the first {}",
+                "has entries that are {what} ({unused}), which were left out; the first is {}",
                 quoted(first)
             ));
         }
@@ -521,10 +521,14 @@ mod tests {
             (
                 "cidr",
                 r#""10.0.0.0/33", "a", "10.0.0.0/8""#,
-                "has 2 entries",
+                "(2), which were left out",
             ),
             ("cidr", r#""0.0.0.0/0""#, "covers every address"),
-            ("hostname", r#""a b", "", "a.example""#, "has 2 entries"),
+            (
+                "hostname",
+                r#""a b", "", "a.example""#,
+                "(2), which were left out",
+            ),
             ("substring", r#""", "a""#, "empty"),
             ("string", r#""", "a""#, "empty"),
             ("regex", r#""/(?=a)b/", "/a/""#, "look-around"),
