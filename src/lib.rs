@@ -1,7 +1,9 @@
 //! watchpost: a network sensor with indicator blocking.
 
 pub mod capture;
+pub mod cli;
 pub mod daemon;
+pub mod exchange;
 pub mod flow;
 pub mod indicator;
 pub mod matcher;

@@ -1,1 +1,7 @@
-fn main() {}
+//! The `watchpost` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    watchpost::cli::run()
+}

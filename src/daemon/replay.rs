@@ -242,10 +242,14 @@ impl Reader {
             self.reports.push(report);
         }
         let counters = self.decoder.fragment_counters();
-        for (cause, count) in counters.losses() {
+        let losses = [("fragments-expired", counters.expired), ("fragments-evicted", counters.evicted)];
+        for (cause, count) in losses {
             if count > 0 {
                 *self.stats.drops.entry(cause).or_default() += count;
             }
+        }
+        if counters.overlapping > 0 {
+            *self.stats.anomalies.entry("ip.fragment-overlap").or_default() += counters.overlapping;
         }
         Ok(())
     }

@@ -210,7 +210,8 @@ impl SetBuilder {
         }
         put_u32s(&mut sections[set::LISTS], lists.words.iter().copied());
         for record in &self.records {
-            sections[set::RECORDS].extend(record.attributes.to_le_bytes());
+            let attributes = if record.alive { record.attributes } else { set::NO_ATTRIBUTES };
+            sections[set::RECORDS].extend(attributes.to_le_bytes());
             sections[set::RECORDS].extend(record.explanation.to_le_bytes());
         }
         for (valid_from, valid_until, source) in &attributes {

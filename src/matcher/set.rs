@@ -65,6 +65,9 @@ pub(crate) const SECTIONS: usize = BYTE_TABLES + 4 * KeyKind::COUNT;
 /// Bytes of a record: its attributes and where its explanation begins.
 pub(crate) const RECORD_LENGTH: usize = 12;
 
+/// Attributes of a record that was superseded or withdrawn.
+pub(crate) const NO_ATTRIBUTES: u32 = u32::MAX;
+
 /// Bytes of a tuple of attributes: validity and source.
 pub(crate) const ATTRIBUTES_LENGTH: usize = 24;
 
@@ -403,9 +406,10 @@ impl IndicatorSet {
         details
     }
 
-    /// Ordinals that have a record, superseded ones among them.
-    pub fn ordinals(&self) -> Range<u32> {
-        0..(self.section(RECORDS).len() / RECORD_LENGTH) as u32
+    /// Ordinals of the indicators that can match.
+    pub fn ordinals(&self) -> impl Iterator<Item = u32> + '_ {
+        let records = self.section(RECORDS).chunks_exact(RECORD_LENGTH);
+        records.zip(0..).filter(|(record, _)| u32_at(record, 0) != NO_ATTRIBUTES).map(|(_, n)| n)
     }
 
     /// Names of the sources that the set was made of.

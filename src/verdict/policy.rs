@@ -55,6 +55,11 @@ pub struct Matching {
 }
 
 impl Matching {
+    /// Whether any source is treated apart.
+    pub const fn has_exceptions(&self) -> bool {
+        !self.sources.is_empty()
+    }
+
     /// What holds for the indicators of a source.
     pub fn subdomains_for(&self, source: &str) -> Subdomains {
         self.sources

@@ -1,0 +1,89 @@
+//! `watchpost intel compile`.
+
+use crate::cli::Ended;
+use crate::cli::Failure;
+use crate::cli::intel;
+use crate::cli::terminal;
+use clap::Args;
+use serde_json::json;
+use std::fs;
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  watchpost intel compile bundle.json --output indicators.set
+  watchpost replay capture.pcap --intel indicators.set")]
+pub(super) struct Arguments {
+    /// STIX bundles, TAXII envelopes, plain lists, folders of them; - is standard input
+    #[arg(required = true, value_name = "SOURCE")]
+    sources: Vec<PathBuf>,
+    /// Where the compiled set goes; replaced in one step
+    #[arg(long, value_name = "FILE")]
+    output: PathBuf,
+    /// Print the figures as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<Ended, Failure> {
+    let loaded = intel::load(&arguments.sources)?;
+    for source in &loaded.sources {
+        if let Some(reason) = intel::gave_nothing(source) {
+            return Err(Failure::Usage(reason));
+        }
+    }
+    let Some((match_part, explain_part)) = loaded.set.parts() else {
+        return Err(Failure::Usage("the source is a compiled set already".into()));
+    };
+    replace(&arguments.output, &[match_part, explain_part]).map_err(|e| {
+        Failure::Running(format!("{}: cannot be written: {e}", arguments.output.display()))
+    })?;
+    let (indicators, matching, explaining) =
+        (loaded.set.indicators(), loaded.set.match_bytes(), loaded.set.explain_bytes());
+    let refused: usize = loaded.sources.iter().map(|s| s.report.refused.len()).sum();
+    let unseeable: usize = loaded.sources.iter().map(|s| s.report.unseeable.len()).sum();
+    let text = if arguments.json {
+        json!({
+            "indicators": indicators,
+            "match_bytes": matching,
+            "explain_bytes": explaining,
+        })
+        .to_string()
+    } else {
+        let each = matching as f64 / indicators.max(1) as f64;
+        format!(
+            "{indicators} indicators in {}: {matching} bytes to match ({each:.1} each), \
+             {explaining} to explain; {refused} refused, {unseeable} cannot be seen on the wire",
+            arguments.output.display()
+        )
+    };
+    terminal::print(&format!("{text}\n")).map_err(|e| Failure::Running(e.to_string()))?;
+    if refused > 0 {
+        terminal::say(
+            "warning",
+            &format!("{refused} objects were refused; 'watchpost intel check' says why"),
+        );
+    }
+    Ok(Ended::Done)
+}
+
+/// Writes a file beside its place and renames it there, so that nobody reads half of it.
+fn replace(path: &Path, parts: &[&[u8]]) -> std::io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.new", std::process::id()));
+    let beside = path.with_file_name(name);
+    let written = File::create(&beside).and_then(|mut file| {
+        parts.iter().try_for_each(|part| file.write_all(part))?;
+        file.sync_all()
+    });
+    let renamed = written.and_then(|()| fs::rename(&beside, path));
+    if renamed.is_err() {
+        // the first error is the one to tell
+        let _ = fs::remove_file(&beside);
+    }
+    renamed
+}

@@ -1,0 +1,359 @@
+//! `watchpost replay`.
+
+use crate::capture;
+use crate::cli::Colour;
+use crate::cli::Ended;
+use crate::cli::Failure;
+use crate::cli::intel;
+use crate::cli::rules;
+use crate::cli::terminal;
+use crate::daemon::filter::Filter;
+use crate::daemon::replay::CaptureReport;
+use crate::daemon::replay::Replay;
+use crate::exchange::LoadedSource;
+use crate::flow::table::SHARDS;
+use crate::indicator::Details;
+use crate::matcher::Clock;
+use crate::matcher::Match;
+use crate::matcher::Matcher;
+use crate::matcher::SubdomainPolicy;
+use crate::matcher::set::IndicatorSet;
+use crate::report::event::write_event;
+use crate::report::stats;
+use crate::report::stats::Stats;
+use crate::report::table;
+use crate::report::table::Summary;
+use crate::sighting::Reporter;
+use crate::sighting::Sightings;
+use crate::verdict::Action;
+use crate::verdict::Rules;
+use crate::verdict::Subdomains;
+use clap::Args;
+use clap::ValueEnum;
+use hashbrown::HashMap;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::io::BufWriter;
+use std::io::Write;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Explanations kept at hand: a busy indicator is explained once, not at each match.
+const MAX_EXPLAINED: usize = 4096;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  watchpost replay capture.pcap --intel bundle.json
+  tcpdump -w - -c 1000 | watchpost replay - --intel list.txt
+  watchpost replay captures/ --intel indicators.set --events events.jsonl --stats -
+  watchpost replay old.pcapng --intel new.json --validity ignore --filter 'port 53'
+
+Captures are pcap or pcapng, plain or compressed with gzip or zstd.
+Exit codes: 0 done; 1 failed while running; 2 used wrongly, or a source gave nothing;
+3 something matched and --fail-on-match was given.")]
+pub(super) struct Arguments {
+    /// Capture files, or folders of them, in order; - is standard input
+    #[arg(required = true, value_name = "CAPTURE")]
+    captures: Vec<PathBuf>,
+    /// STIX bundles, TAXII envelopes, plain lists, folders of them, or one compiled set
+    #[arg(long, required = true, num_args = 1.., value_name = "SOURCE")]
+    intel: Vec<PathBuf>,
+    /// Policy and allowlists: a file or a folder [default: the shipped ones]
+    #[arg(long, value_name = "PATH")]
+    rules: Option<PathBuf>,
+    /// Write a JSON line for each match, in the shape of EVE
+    #[arg(long, value_name = "FILE")]
+    events: Option<PathBuf>,
+    /// Write the sightings as one STIX 2.1 bundle
+    #[arg(long, value_name = "FILE")]
+    sightings: Option<PathBuf>,
+    /// Write what was counted as one JSON object
+    #[arg(long, value_name = "FILE")]
+    stats: Option<PathBuf>,
+    /// Threads that follow flows [default: one for each processor]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=SHARDS as i64))]
+    workers: Option<u16>,
+    /// Only frames that pass this expression of pcap-filter(7)
+    #[arg(long, value_name = "BPF")]
+    filter: Option<String>,
+    /// Which clock decides whether an indicator is valid
+    #[arg(long, value_enum, default_value_t = Validity::Capture, value_name = "CLOCK")]
+    validity: Validity,
+    /// Exit with 3 if anything matched
+    #[arg(long)]
+    fail_on_match: bool,
+    /// Print no table
+    #[arg(long, short)]
+    quiet: bool,
+    /// Name of the sensor in sightings
+    #[arg(long, default_value = "watchpost", value_name = "NAME")]
+    sensor: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Validity {
+    /// The time of the packets
+    Capture,
+    /// The present
+    Now,
+    /// None: expired and future indicators match too
+    Ignore,
+}
+
+pub(super) fn run(arguments: Arguments, colour: Colour) -> Result<Ended, Failure> {
+    let rules = rules::load(arguments.rules.as_deref())?;
+    rules.warnings().iter().for_each(|w| terminal::say("warning", w));
+    let filter = match &arguments.filter {
+        Some(expression) => {
+            Some(Filter::new(expression).map_err(|e| Failure::Usage(e.to_string()))?)
+        }
+        None => None,
+    };
+    let expanded =
+        capture::expand_inputs(&arguments.captures).map_err(|e| Failure::Usage(e.to_string()))?;
+    expanded.passed_over.iter().for_each(|p| terminal::say("note", &p.reason));
+    let begin = Instant::now();
+    let loaded = intel::load(&arguments.intel)?;
+    let unusable = tell_sources(&loaded.sources);
+    let load_seconds = begin.elapsed().as_secs_f64();
+    let clock = match arguments.validity {
+        Validity::Capture => Clock::Capture,
+        Validity::Now => Clock::At(intel::now()),
+        Validity::Ignore => Clock::Ignore,
+    };
+    let subdomains = subdomain_policy(&rules, &loaded.set);
+    let matcher = Arc::new(Matcher::new(Arc::clone(&loaded.set), clock, subdomains));
+    let mut taker = Taker::new(&arguments, &rules, Arc::clone(&loaded.set))?;
+    let replay = Replay { inputs: expanded.inputs, filter, workers: workers(&arguments) };
+    let begin = Instant::now();
+    let bar = terminal::progress("{spinner} {msg} {bytes} of {total_bytes} [{wide_bar}] {eta}");
+    let result = replay.run(&matcher, &mut |found| taker.take(&found), &mut |at| {
+        if !bar.is_hidden() {
+            bar.set_message(at.file.to_owned());
+            bar.set_length(at.total.unwrap_or(at.consumed));
+            bar.set_position(at.consumed);
+        }
+    });
+    bar.finish_and_clear();
+    let (mut counted, captures) = result.map_err(|e| Failure::Running(e.to_string()))?;
+    counted.load_seconds = load_seconds;
+    counted.process_seconds = begin.elapsed().as_secs_f64();
+    counted.peak_memory_bytes = stats::peak_memory();
+    counted.matches_by_verdict = std::mem::take(&mut taker.by_verdict);
+    note_indicators(&mut counted, &loaded.set, &loaded.sources);
+    let mut failures = unusable;
+    for capture in captures {
+        failures.extend(tell_capture(&mut counted, capture));
+    }
+    taker.finish(&arguments, &counted, colour)?;
+    if !failures.is_empty() {
+        return Err(Failure::Usage(failures.join("\n")));
+    }
+    let matched = counted.matches > 0 && arguments.fail_on_match;
+    Ok(if matched { Ended::Matched } else { Ended::Done })
+}
+
+fn workers(arguments: &Arguments) -> usize {
+    arguments.workers.map_or_else(
+        || std::thread::available_parallelism().map_or(1, usize::from).min(SHARDS),
+        usize::from,
+    )
+}
+
+fn subdomain_policy(rules: &Rules, set: &IndicatorSet) -> SubdomainPolicy {
+    SubdomainPolicy {
+        always: rules.matching.subdomains == Subdomains::Always && !rules.matching.has_exceptions(),
+        always_of_source: if rules.matching.has_exceptions() {
+            let always = |source: &String| {
+                rules.matching.subdomains_for(source) == Subdomains::Always
+            };
+            set.sources().iter().map(always).collect()
+        } else {
+            Vec::new()
+        },
+    }
+}
+
+/// Tells what was odd about the sources; returns why some gave nothing.
+fn tell_sources(sources: &[LoadedSource]) -> Vec<String> {
+    let mut unusable = Vec::new();
+    for source in sources {
+        let report = &source.report;
+        report.warnings.iter().for_each(|w| terminal::say("warning", &format!("{}: {w}", report.file)));
+        if let Some(reason) = intel::gave_nothing(source) {
+            unusable.push(reason);
+            continue;
+        }
+        if let Some(skipped) = &source.skipped {
+            terminal::say("warning", &skipped.to_string());
+        }
+        if let Some(first) = report.refused.first() {
+            terminal::say(
+                "warning",
+                &format!(
+                    "{}: {} objects refused, the first at {}: {} ('watchpost intel check' tells all)",
+                    report.file,
+                    report.refused.len(),
+                    first.path,
+                    first.reason
+                ),
+            );
+        }
+        if report.loaded == 0 {
+            terminal::say("warning", &format!("{}: no indicator of it can match", report.file));
+        } else if report.expired == report.loaded {
+            terminal::say(
+                "warning",
+                &format!(
+                    "{}: all {} indicators have expired by now; they match only what was captured \
+                     while they were valid (--validity ignore matches all)",
+                    report.file, report.loaded
+                ),
+            );
+        }
+    }
+    unusable
+}
+
+/// Tells what was odd about a capture; returns why it gave nothing.
+fn tell_capture(counted: &mut Stats, capture: CaptureReport) -> Option<String> {
+    capture.warnings.iter().for_each(|w| terminal::say("warning", w));
+    counted.captures.push(stats::Capture { file: capture.file, warnings: capture.warnings });
+    capture.fatal
+}
+
+fn note_indicators(counted: &mut Stats, set: &IndicatorSet, sources: &[LoadedSource]) {
+    counted.indicators.loaded = set.indicators();
+    for source in sources {
+        for refused in &source.report.refused {
+            *counted.indicators.refused.entry(refused.reason.clone()).or_default() += 1;
+        }
+    }
+}
+
+/// Takes matches in order: judges them, writes them down.
+struct Taker<'r> {
+    rules: &'r Rules,
+    set: Arc<IndicatorSet>,
+    explained: HashMap<u32, Details>,
+    events: Option<Output>,
+    sightings: Option<Sightings>,
+    summary: Summary,
+    by_verdict: BTreeMap<&'static str, u64>,
+    line: Vec<u8>,
+    failed: Option<io::Error>,
+}
+
+impl<'r> Taker<'r> {
+    fn new(
+        arguments: &Arguments,
+        rules: &'r Rules,
+        set: Arc<IndicatorSet>,
+    ) -> Result<Self, Failure> {
+        let events = arguments.events.as_deref().map(Output::create).transpose()?;
+        // the other files are made now, so that a wrong path is told before a long replay
+        for path in [&arguments.sightings, &arguments.stats].into_iter().flatten() {
+            Output::create(path)?;
+        }
+        Ok(Self {
+            rules,
+            set,
+            explained: HashMap::new(),
+            events,
+            sightings: arguments.sightings.is_some().then(Sightings::new),
+            summary: Summary::new(),
+            by_verdict: BTreeMap::new(),
+            line: Vec::new(),
+            failed: None,
+        })
+    }
+
+    fn take(&mut self, found: &Match) {
+        if !self.explained.contains_key(&found.indicator) {
+            if self.explained.len() >= MAX_EXPLAINED {
+                self.explained.clear();
+            }
+            self.explained.insert(found.indicator, self.set.details(found.indicator));
+        }
+        let details = &self.explained[&found.indicator];
+        let verdict = self.rules.judge(found, details);
+        *self.by_verdict.entry(verdict.action.as_str()).or_default() += 1;
+        if let Some(sightings) = &mut self.sightings {
+            sightings.record(found, verdict.action == Action::Allowlisted);
+        }
+        self.summary.record(found, verdict.action);
+        if let Some(events) = self.events.as_mut().filter(|_| self.failed.is_none()) {
+            self.line.clear();
+            write_event(&mut self.line, found, details, &verdict);
+            self.failed = events.writer.write_all(&self.line).err();
+        }
+    }
+
+    fn finish(mut self, arguments: &Arguments, counted: &Stats, colour: Colour) -> Result<(), Failure> {
+        if let (Some(mut events), Some(path)) = (self.events.take(), &arguments.events) {
+            let flushed = self.failed.take().map_or_else(|| events.writer.flush(), Err);
+            flushed.or_else(ignore_gone_reader).map_err(|e| not_written(path, &e))?;
+        }
+        let set = Arc::clone(&self.set);
+        let mut details = |ordinal| set.details(ordinal);
+        if let (Some(sightings), Some(path)) = (self.sightings.take(), &arguments.sightings) {
+            let reporter = Reporter { name: arguments.sensor.clone(), organisation: None };
+            let mut output = Output::create(path)?;
+            sightings
+                .write_bundle(&reporter, &mut details, &mut output.writer)
+                .and_then(|()| output.writer.flush())
+                .or_else(ignore_gone_reader)
+                .map_err(|e| not_written(path, &e))?;
+        }
+        if let Some(path) = &arguments.stats {
+            let mut output = Output::create(path)?;
+            serde_json::to_writer(&mut output.writer, counted)
+                .map_err(io::Error::from)
+                .and_then(|()| output.writer.write_all(b"\n"))
+                .and_then(|()| output.writer.flush())
+                .or_else(ignore_gone_reader)
+                .map_err(|e| not_written(path, &e))?;
+        }
+        let outputs = [&arguments.events, &arguments.sightings, &arguments.stats];
+        let stdout_is_data = outputs.into_iter().flatten().any(|path| path.as_os_str() == "-");
+        if !arguments.quiet && !stdout_is_data {
+            let style = terminal::style(colour);
+            let table = self.summary.render(&mut details, style);
+            let text = format!("{table}{}", table::conclude(counted, style));
+            terminal::print(&text).map_err(|e| Failure::Running(e.to_string()))?;
+        }
+        Ok(())
+    }
+}
+
+/// A file that is written from its start, or standard output.
+struct Output {
+    writer: BufWriter<Box<dyn Write + Send>>,
+}
+
+impl Output {
+    fn create(path: &Path) -> Result<Self, Failure> {
+        let writer: Box<dyn Write + Send> = if path.as_os_str() == "-" {
+            Box::new(io::stdout())
+        } else {
+            let file = File::create(path).map_err(|e| {
+                Failure::Usage(format!("{}: cannot be written: {e}", path.display()))
+            })?;
+            Box::new(file)
+        };
+        Ok(Self { writer: BufWriter::new(writer) })
+    }
+}
+
+fn not_written(path: &Path, error: &io::Error) -> Failure {
+    Failure::Running(format!("{}: cannot be written: {error}", path.display()))
+}
+
+/// A reader that went away (`| head`) is no fault.
+fn ignore_gone_reader(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) }
+}
