@@ -143,6 +143,14 @@ fn what_is_bad_in_a_reassembled_tunnel_is_that_tunnels_flow() {
     assert_eq!(bench.payload(), bad);
     assert_eq!(bench.decoder.inner_anomaly(), Some("ipv4.header-length"));
     assert!(bench.tunnels().is_empty());
+
+    // a tunnel's own packet does not stand for a datagram that it carried only a part of
+    let mut bad = tcp4();
+    bad[32] = 0x40; // 16 bytes of TCP header
+    for fragment in split4(&bad, 2, 24) {
+        bench.decode(LinkType::IPV4, &ipv4(4, &fragment));
+    }
+    assert_eq!(bench.outcome, Outcome::Anomaly("tcp.data-offset"));
 }
 
 #[test]
