@@ -7,16 +7,17 @@ use std::net::Ipv6Addr;
 
 /// An IPv4 or IPv6 address as one number.
 ///
-/// IPv4 addresses are kept in their IPv4-mapped form (`::ffff:0:0/96`), which no
-/// IPv6 packet may carry (RFC 6890, table 20): the decoder refuses such packets, so
-/// that two different hosts never share a value.
+/// IPv4 addresses are kept in a block (`::fffe:0:0/96`) of the IPv6 space that is reserved
+/// and has no use (RFC 4291, section 2.4): the decoder refuses packets that carry it, so
+/// that two different hosts never share a value. It is not the block of IPv4-mapped
+/// addresses: those stay what they are, and are seen in traffic.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address(u128);
 
 impl Address {
     /// From the number that the four octets form in network byte order.
     pub const fn v4(bits: u32) -> Self {
-        Self(MAPPED << 32 | bits as u128)
+        Self(BLOCK << 32 | bits as u128)
     }
 
     /// From the number that the sixteen octets form in network byte order.
@@ -24,14 +25,14 @@ impl Address {
         Self(bits)
     }
 
-    /// The number; of an IPv4 address in its IPv4-mapped form.
+    /// The number; an IPv4 address has its own in the lower 32 bits.
     pub const fn bits(self) -> u128 {
         self.0
     }
 
     /// Whether this is an IPv4 address.
     pub const fn is_v4(self) -> bool {
-        self.0 >> 32 == MAPPED
+        self.0 >> 32 == BLOCK
     }
 
     /// The same address as the standard library knows it.
@@ -51,7 +52,6 @@ impl From<Ipv4Addr> for Address {
 }
 
 impl From<Ipv6Addr> for Address {
-    /// An IPv4-mapped address becomes the IPv4 address that it stands for.
     fn from(address: Ipv6Addr) -> Self {
         Self::v6(address.to_bits())
     }
@@ -93,8 +93,8 @@ pub struct AddressPair {
     pub destination: Address,
 }
 
-/// The upper 96 bits of IPv4-mapped addresses (RFC 4291, section 2.5.5.2).
-const MAPPED: u128 = 0xffff;
+/// The upper 96 bits of IPv4 addresses.
+const BLOCK: u128 = 0xfffe;
 
 #[cfg(test)]
 mod tests {
@@ -119,9 +119,10 @@ mod tests {
     }
 
     #[test]
-    fn a_mapped_address_is_the_ipv4_address() {
+    fn a_mapped_address_is_another_than_the_ipv4_address() {
         let mapped: IpAddr = "::ffff:192.0.2.1".parse().unwrap();
         let plain: IpAddr = "192.0.2.1".parse().unwrap();
-        assert_eq!(Address::from(mapped), Address::from(plain));
+        assert_ne!(Address::from(mapped), Address::from(plain));
+        assert_eq!(Address::from(mapped).ip(), mapped);
     }
 }

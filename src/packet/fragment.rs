@@ -62,7 +62,7 @@ impl Fragments {
         whole: &mut Vec<u8>,
     ) -> Inserted {
         let mut bytes = fragment.bytes;
-        if fragment.more && bytes.len() % 8 != 0 {
+        if fragment.more && !bytes.len().is_multiple_of(8) {
             if key.is_v6() {
                 return Inserted::Refused("fragment.length"); // RFC 8200, section 4.5
             }
@@ -528,7 +528,8 @@ mod tests {
 
     #[test]
     fn contradicting_ends_and_lengths_are_refused() {
-        let cases: &[(bool, &[(u32, bool, usize)], &str)] = &[
+        type Part = (u32, bool, usize); // offset, more, length
+        let cases: &[(bool, &[Part], &str)] = &[
             // two last fragments
             (false, &[(16, false, 8), (24, false, 8)], "fragment.end"),
             (false, &[(16, false, 8), (8, false, 8)], "fragment.end"),

@@ -186,6 +186,18 @@ fn other_ether_type(walk: &mut Walk<'_>, kind: EtherType) -> Step {
             cursor.skip(4, "backbone.short")?;
             Continue(Layer::Ethernet)
         }
+        FABRIC_PATH => {
+            // Cisco: a tag behind addresses of its own, then the frame
+            cursor.skip(2, "fabric-path.short")?;
+            Continue(Layer::Ethernet)
+        }
+        VN_TAG | E_TAG => {
+            // tags of ports: 4 bytes, or 6 (IEEE 802.1BR)
+            let tag = if kind == E_TAG { 6 } else { 4 };
+            cursor.skip(tag, "port-tag.short")?;
+            let inner = u16::from_be_bytes(*cursor.take("port-tag.short")?);
+            Continue(type_or_length(inner))
+        }
         MPLS | MPLS_UPSTREAM => Continue(Layer::Mpls),
         PPPOE => pppoe(cursor),
         PPP => Continue(Layer::Ppp),
@@ -358,6 +370,9 @@ const BRIDGED_ETHERNET: EtherType = EtherType(0x6558);
 /// Network service header (RFC 8300).
 const SERVICE_HEADER: EtherType = EtherType(0x894f);
 const BACKBONE_BRIDGING: EtherType = EtherType(0x88e7);
+const FABRIC_PATH: EtherType = EtherType(0x8903);
+const VN_TAG: EtherType = EtherType(0x8926);
+const E_TAG: EtherType = EtherType(0x893f);
 /// Tags of switches older than IEEE 802.1ad.
 const DOUBLE_TAGGED_9200: EtherType = EtherType(0x9200);
 

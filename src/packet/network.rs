@@ -85,7 +85,7 @@ impl Decoder {
             walk.cursor.set_end(length);
         }
         if walk.pair.source.is_v4() || walk.pair.destination.is_v4() {
-            return Break(Outcome::Anomaly("ipv6.mapped-address")); // RFC 6890, table 20
+            return Break(Outcome::Anomaly("ipv6.reserved-address")); // see Address
         }
         Continue(Layer::Protocol(next))
     }

@@ -5,6 +5,7 @@ use super::Layer;
 use super::Outcome;
 use super::Step;
 use super::cursor::Cursor;
+use super::wireless;
 use etherparse::EtherType;
 use std::ops::ControlFlow::Break;
 use std::ops::ControlFlow::Continue;
@@ -18,6 +19,7 @@ pub(super) enum Carrier {
     L2tp,
     Teredo,
     Vxlan,
+    VxlanGeneric,
 }
 
 impl Carrier {
@@ -43,6 +45,7 @@ impl Carrier {
             Self::L2tp => l2tp(cursor),
             Self::Teredo => teredo(cursor),
             Self::Vxlan => vxlan(cursor),
+            Self::VxlanGeneric => vxlan_generic(cursor),
         };
         step.continue_value()
     }
@@ -54,8 +57,9 @@ impl Carrier {
             2152 => Some(Self::GtpU),
             3544 => Some(Self::Teredo),
             4754 => Some(Self::Gre),
-            // RFC 7348; the generic extension; Linux before it knew the number
-            4789 | 4790 | 8472 => Some(Self::Vxlan),
+            // 8472: Linux's number before there was one
+            4789 | 8472 => Some(Self::Vxlan),
+            4790 => Some(Self::VxlanGeneric),
             6081 => Some(Self::Geneve),
             _ => None,
         }
@@ -112,6 +116,7 @@ pub(super) fn gre(cursor: &mut Cursor<'_>) -> Step {
             }
             Continue(Layer::Ipv4)
         }
+        ARUBA_FIRST..=ARUBA_LAST | ARUBA_OTHER => wireless::ieee80211(cursor, false),
         _ => Continue(Layer::EtherType(EtherType(kind))),
     }
 }
@@ -169,24 +174,24 @@ fn gre_over_udp(cursor: &mut Cursor<'_>) -> Step {
     gre(cursor)
 }
 
-/// RFC 7348, and its generic and group policy extensions: flags, policy or next protocol,
-/// network identifier, reserved.
+/// RFC 7348, section 5: flags, of which one must be set, network identifier, and reserved
+/// bits, which receivers ignore and extensions use; then a frame.
 fn vxlan(cursor: &mut Cursor<'_>) -> Step {
-    let [flags, b, c, next, _, _, _, reserved] = *cursor.take("vxlan.short")?;
-    let generic = flags & VXLAN_NEXT != 0;
-    let policy = flags & VXLAN_POLICY != 0;
-    if flags & !(VXLAN_POLICY | VXLAN_NEXT) != VXLAN_NETWORK
-        || (generic && (b, c) != (0, 0))
-        || (!generic && !policy && (b, c, next) != (0, 0, 0))
-        || reserved != 0
-    {
-        return Break(Outcome::NotIp);
+    match cursor.take::<8>("vxlan.short")? {
+        [flags, ..] if flags & VXLAN_NETWORK != 0 => Continue(Layer::Ethernet),
+        _ => Break(Outcome::NotIp),
     }
-    if generic {
-        next_protocol(next)
-    } else {
-        Continue(Layer::Ethernet)
+}
+
+/// VXLAN's generic extension (draft-ietf-nvo3-vxlan-gpe): another flag says that the fourth
+/// byte names what follows.
+fn vxlan_generic(cursor: &mut Cursor<'_>) -> Step {
+    let h = cursor.peek::<8>("vxlan.short")?;
+    if h[0] & VXLAN_NEXT == 0 {
+        return vxlan(cursor);
     }
+    cursor.skip(8, "vxlan.short")?;
+    next_protocol(h[3])
 }
 
 /// The numbers that VXLAN's generic extension and the network service header share.
@@ -201,11 +206,11 @@ fn next_protocol(next: u8) -> Step {
     }
 }
 
-/// RFC 8926, section 3.4: version and length of options, flags, protocol, network
-/// identifier, reserved, options.
+/// RFC 8926, section 3.4: version and length of options, flags and reserved bits, protocol,
+/// network identifier, reserved bits, options. Receivers ignore reserved bits.
 fn geneve(cursor: &mut Cursor<'_>) -> Step {
-    let [version, flags, a, b, _, _, _, reserved] = *cursor.take("geneve.short")?;
-    if version >> 6 != 0 || flags & GENEVE_CONTROL != 0 || flags & 0x3f != 0 || reserved != 0 {
+    let [version, flags, a, b, _, _, _, _] = *cursor.take("geneve.short")?;
+    if version >> 6 != 0 || flags & GENEVE_CONTROL != 0 {
         return Break(Outcome::NotIp);
     }
     cursor.skip(usize::from(version & 0x3f) * 4, "geneve.short")?;
@@ -251,9 +256,14 @@ fn teredo(cursor: &mut Cursor<'_>) -> Step {
     if cursor.rest().starts_with(&[0, 0]) {
         cursor.skip(8, "teredo.short")?;
     }
-    match ip_within(cursor)? {
-        Layer::Ipv6 => Continue(Layer::Ipv6),
-        _ => Break(Outcome::NotIp),
+    let h = cursor.peek::<40>("teredo.short")?;
+    let length = usize::from(u16::from_be_bytes([h[4], h[5]])) + 40;
+    // trailers (RFC 6081, section 4.6) count where an address is a Teredo client's
+    let client = h[8..12] == TEREDO_PREFIX || h[24..28] == TEREDO_PREFIX;
+    if h[0] >> 4 == 6 && (length == cursor.wire() || (client && length < cursor.wire())) {
+        Continue(Layer::Ipv6)
+    } else {
+        Break(Outcome::NotIp)
     }
 }
 
@@ -305,10 +315,16 @@ const ERSPAN_1_2: u16 = 0x88be;
 const ERSPAN_3: u16 = 0x22eb;
 /// Redirected packets (draft-wilson-wrec-wccp-v2).
 const WCCP: u16 = 0x883e;
+/// 802.11 frames between Aruba's access points and controllers.
+const ARUBA_FIRST: u16 = 0x8200;
+const ARUBA_LAST: u16 = 0x8370;
+const ARUBA_OTHER: u16 = 0x9000;
 
 const VXLAN_NETWORK: u8 = 0x08;
 const VXLAN_NEXT: u8 = 0x04;
-const VXLAN_POLICY: u8 = 0x80;
+
+/// RFC 4380, section 2.6.
+const TEREDO_PREFIX: [u8; 4] = [0x20, 0x01, 0, 0];
 
 const GENEVE_CONTROL: u8 = 0x80;
 

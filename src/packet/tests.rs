@@ -1,1 +1,0 @@
-//! Frames built byte by byte, and what they must be decoded to.
