@@ -3,6 +3,7 @@
 //! [`event`] writes one JSON line a match, [`stats`] counts everything else
 //! for `--stats`, and [`table`] shows both to whoever looks at the terminal.
 
+pub mod check;
 pub mod event;
 pub mod stats;
 pub mod table;

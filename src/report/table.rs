@@ -696,7 +696,7 @@ fn wrap(text: &str, width: usize) -> String {
 }
 
 /// One rule beneath the titles; entries stand apart by empty lines.
-const RULED: TableStyle =
+pub(super) const RULED: TableStyle =
     TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
 
 /// Actions, the strongest first.
