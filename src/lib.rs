@@ -1,5 +1,6 @@
 //! watchpost: a network sensor with indicator blocking.
 
+pub mod exchange;
 pub mod flow;
 pub mod indicator;
 pub mod matcher;
