@@ -1,18 +1,81 @@
-//! watchpost: a network sensor with indicator blocking.
+//! watchpost: a network sensor that matches traffic against shared threat
+//! indicators and tells those who shared them what it saw.
+//!
+//! # The path of one packet
+//!
+//! A block of a capture is read into a reused buffer ([`capture`]); the frames
+//! in it are slices. Each frame is decoded, through whatever tunnels it is
+//! wrapped in and with its fragments put together, to the packet of its
+//! innermost flow ([`packet`]). The hash of that flow, the same in both
+//! directions, settles its shard, and the shard its worker ([`daemon`]).
+//!
+//! The worker finds the packet's flow in the shard's table, or opens one
+//! ([`flow`]); TCP segments become streams of ordered bytes. What a stream or
+//! datagram carries is recognised by content and parsed into messages
+//! ([`protocol`]): a DNS answer, a ClientHello, an HTTP request, a finished
+//! file. A parser that can see nothing more of interest says so, and the rest
+//! of the flow costs one look-up a packet.
+//!
+//! Out of packets and messages come typed values in one normal form
+//! ([`observable`]). The matcher looks them up in an immutable indicator set
+//! ([`matcher`]), which was compiled from what partners share: their
+//! [`indicator`]s, read by loaders ([`exchange`]). A look-up costs one glance
+//! at a filter in the cache; only what passes it costs more.
+//!
+//! A match gets a [`verdict`] from policy and allowlists, becomes a line of
+//! the event file and a row of the table ([`report`]), and is gathered with
+//! its like into a [`sighting`], the STIX object that goes back to the
+//! exchange the indicator came from.
+//!
+//! # The floors
+//!
+//! A module imports only from lower floors; `tests/floors.rs` holds the table
+//! and fails on any other import.
+//!
+//! | floor | modules |
+//! |---|---|
+//! | 0 | [`octets`]: a cursor over untrusted bytes; [`time`]: capture time |
+//! | 1 | [`capture`]: frames in blocks, from files |
+//! | 2 | [`packet`]: frame to packet |
+//! | 3 | [`flow`]: flow table, TCP streams |
+//! | 4 | [`protocol`]: streams to messages, one file or folder a protocol |
+//! | 5 | [`observable`], then [`indicator`]: typed values; what is looked for, as meaning |
+//! | 6 | [`matcher`]: the compiled set and its engines |
+//! | 7 | [`verdict`], [`sighting`]: what to do about a match; what to tell of it |
+//! | 8 | [`exchange`], [`report`]: formats in; events, statistics and tables out |
+//! | 9 | [`sensor`], then [`daemon`], then [`cli`]: assembly |
+//!
+//! A new protocol is a file in [`protocol`] and a line in
+//! [`protocol::registry`]; a new format of indicators is a loader in
+//! [`exchange`] that feeds [`indicator::Intake`]; a new kind of value to look
+//! up is a [`matcher::set::KeyKind`].
+
+// in the order of the floors
+pub mod octets;
+pub mod time;
 
 pub mod capture;
-pub mod cli;
-pub mod daemon;
-pub mod exchange;
-pub mod flow;
-pub mod indicator;
-pub mod matcher;
-pub mod observable;
-pub mod octets;
+
 pub mod packet;
+
+pub mod flow;
+
 pub mod protocol;
-pub mod report;
-pub mod sensor;
+
+pub mod observable;
+
+pub mod indicator;
+
+pub mod matcher;
+
 pub mod sighting;
-pub mod time;
 pub mod verdict;
+
+pub mod exchange;
+pub mod report;
+
+pub mod sensor;
+
+pub mod daemon;
+
+pub mod cli;

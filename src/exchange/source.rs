@@ -1,0 +1,321 @@
+//! Which files a source is, and what each of them holds, told by content.
+
+use super::Limits;
+use super::LoadedSource;
+use super::error::Cause;
+use super::error::LoadError;
+use super::list;
+use super::object::decode;
+use super::scan::Scanner;
+use super::stix;
+use super::tally::Tally;
+use super::window::Window;
+use crate::indicator::Intake;
+use std::io;
+use std::io::Read;
+use std::path::Path;
+use std::path::PathBuf;
+
+/// The first bytes of every compiled set.
+const COMPILED_MAGIC: &[u8] = b"WPSET";
+
+/// UTF-8's own byte order mark (RFC 8259 section 8.1 lets parsers pass over it).
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// What lists the events of a MISP feed folder.
+const MISP_MANIFEST: &str = "manifest.json";
+
+/// What a source holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceKind {
+    /// A STIX bundle.
+    Stix,
+    /// A TAXII 2.1 envelope.
+    Envelope,
+    /// A bare list of STIX objects.
+    Objects,
+    /// What MISP shares: an event, the manifest of a feed.
+    Misp(&'static str),
+    /// One value a line.
+    List,
+    /// A set compiled by watchpost.
+    CompiledSet,
+    /// JSON whose beginning does not say more.
+    Json,
+    /// Nothing that is read.
+    Unknown(Unknown),
+}
+
+/// What else a source turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unknown {
+    /// White space alone.
+    Empty,
+    /// Packed, by the named means.
+    Packed(&'static str),
+    /// Text in UTF-16.
+    Utf16,
+    /// HTML or XML.
+    Markup,
+    /// No text.
+    Binary,
+}
+
+/// What a source holds, by its first bytes: some thousand, or all where there are less.
+pub fn kind_of(first_bytes: &[u8]) -> SourceKind {
+    let bytes = first_bytes;
+    if bytes.starts_with(COMPILED_MAGIC) {
+        return SourceKind::CompiledSet;
+    }
+    let unknown = SourceKind::Unknown;
+    for (magic, name) in [
+        (b"\x1f\x8b".as_slice(), "gzip"),
+        (b"\x28\xb5\x2f\xfd", "zstd"),
+        (b"BZh", "bzip2"),
+        (b"\xfd7zXZ\0", "xz"),
+        (b"PK\x03\x04", "zip"),
+    ] {
+        if bytes.starts_with(magic) {
+            return unknown(Unknown::Packed(name));
+        }
+    }
+    // without a mark, a zero beside the first character of a text gives UTF-16 away
+    if let [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, 1..=0xff, ..] | [1..=0xff, 0, ..] = bytes {
+        return unknown(Unknown::Utf16);
+    }
+    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+    match bytes.trim_ascii_start().first() {
+        None => unknown(Unknown::Empty),
+        Some(b'{' | b'[') => kind_of_json(sound_text(bytes)).unwrap_or(SourceKind::Json),
+        Some(b'<') => unknown(Unknown::Markup),
+        Some(_) if memchr::memchr(0, bytes).is_some() => unknown(Unknown::Binary),
+        Some(_) => SourceKind::List,
+    }
+}
+
+/// What a document with a member of this name is, if the name alone says so.
+pub(super) fn kind_of_member(name: &str) -> Option<SourceKind> {
+    match name {
+        "Event" | "response" => Some(SourceKind::Misp("event")),
+        name if name.len() == 36 && uuid::Uuid::try_parse(name).is_ok() => {
+            Some(SourceKind::Misp("feed's manifest"))
+        }
+        _ => None,
+    }
+}
+
+/// `None` where the text does not say, be it for its end.
+fn kind_of_json(text: &str) -> Option<SourceKind> {
+    let mut scanner = Scanner::new(text);
+    let list = scanner.next().ok()? == b'[';
+    if list {
+        scanner.pass();
+        if scanner.next().ok()? != b'{' {
+            return None;
+        }
+    }
+    let mut bundle_id = false;
+    loop {
+        scanner.pass();
+        let name = decode(scanner.name().ok()?).ok()?;
+        if let Some(kind) = kind_of_member(&name) {
+            return Some(kind);
+        }
+        match &*name {
+            "type" if list => return Some(SourceKind::Objects),
+            "objects" if bundle_id => return Some(SourceKind::Stix),
+            "objects" | "more" | "next" => return Some(SourceKind::Envelope),
+            _ => {}
+        }
+        let value = decode(scanner.value().ok()?);
+        match (&*name, value.as_deref()) {
+            ("type", Ok("bundle")) => return Some(SourceKind::Stix),
+            ("id", Ok(id)) => bundle_id = id.starts_with("bundle--"),
+            _ => {}
+        }
+        scanner.next().ok()?;
+    }
+}
+
+/// Loads one named source: a file, standard input as `-`, or the files of a folder.
+pub(super) fn load(
+    path: &Path,
+    limits: &Limits,
+    intake: &mut dyn Intake,
+    progress: &mut dyn FnMut(u64),
+    loaded: &mut Vec<LoadedSource>,
+) {
+    let name = path.to_string_lossy();
+    if name == "-" {
+        let mut input = io::stdin().lock();
+        loaded.push(load_reader("-", &mut input, limits, intake, progress));
+        return;
+    }
+    if !path.is_dir() {
+        loaded.push(load_file(path, limits, intake, progress));
+        return;
+    }
+    if is_misp_feed(path) {
+        let error = LoadError::whole(&name, Cause::Misp("feed"));
+        loaded.push(LoadedSource::failed(error));
+        return;
+    }
+    let files = match files_of(path, limits) {
+        Ok(files) => files,
+        Err(error) => {
+            loaded.push(LoadedSource::failed(error));
+            return;
+        }
+    };
+    let first = loaded.len();
+    for file in files {
+        loaded.push(load_file(&file, limits, intake, progress));
+    }
+    // a folder gave nothing when none of its files did; beside others, one is passed over
+    let of_folder = loaded.get_mut(first..).unwrap_or_default();
+    if of_folder.iter().any(|file| file.fatal.is_none()) {
+        for file in of_folder {
+            file.skipped = file.fatal.take();
+        }
+    }
+}
+
+/// Loads what a reader gives; `name` is a file's path, an exchange's name, or `-`.
+pub fn load_reader(
+    name: &str,
+    reader: &mut dyn Read,
+    limits: &Limits,
+    intake: &mut dyn Intake,
+    progress: &mut dyn FnMut(u64),
+) -> LoadedSource {
+    let mut tally = Tally::new(name, limits.listed);
+    let mut window = Window::new(reader, progress, limits.window);
+    intake.begin_source(name);
+    let result = read(&mut window, limits, name, &mut tally, intake);
+    if result.is_err() {
+        intake.abandon_source();
+        tally.abandon();
+    }
+    LoadedSource {
+        report: tally.finish(),
+        fatal: result.err(),
+        skipped: None,
+    }
+}
+
+fn load_file(
+    path: &Path,
+    limits: &Limits,
+    intake: &mut dyn Intake,
+    progress: &mut dyn FnMut(u64),
+) -> LoadedSource {
+    let name = path.to_string_lossy();
+    match std::fs::File::open(path) {
+        Ok(mut file) => load_reader(&name, &mut file, limits, intake, progress),
+        Err(error) => LoadedSource::failed(LoadError::whole(&name, error)),
+    }
+}
+
+fn read(
+    window: &mut Window<'_>,
+    limits: &Limits,
+    file: &str,
+    tally: &mut Tally,
+    intake: &mut dyn Intake,
+) -> Result<(), LoadError> {
+    let fail = |error: io::Error| LoadError::whole(file, error);
+    window.fill().map_err(fail)?;
+    if window.bytes().starts_with(BYTE_ORDER_MARK) {
+        window.consume(BYTE_ORDER_MARK.len());
+        tally.warn("begins with a byte order mark: ignored", String::new);
+    }
+    // white space before the content takes no room, however long
+    loop {
+        let bytes = window.bytes();
+        let blank = bytes.len() - bytes.trim_ascii_start().len();
+        let all = blank == bytes.len();
+        window.consume(blank);
+        if !all || window.ended() {
+            break;
+        }
+        window.fill().map_err(fail)?;
+    }
+    // the rest of the first bytes, where white space has pushed them out
+    if window.bytes().len() < limits.window {
+        window.fill().map_err(fail)?;
+    }
+    let name = match file.rsplit(['/', std::path::MAIN_SEPARATOR]).next() {
+        Some(name) if !name.is_empty() => name,
+        _ => file,
+    };
+    let cause = match kind_of(window.bytes()) {
+        SourceKind::Stix | SourceKind::Envelope | SourceKind::Objects | SourceKind::Json => {
+            return stix::read(window, limits, file, tally, intake);
+        }
+        SourceKind::List => return list::read(window, limits, file, name, tally, intake),
+        SourceKind::Misp(what) => Cause::Misp(what),
+        SourceKind::CompiledSet => Cause::CompiledSet,
+        SourceKind::Unknown(unknown) => match unknown {
+            Unknown::Empty => Cause::Empty,
+            Unknown::Packed(how) => Cause::Packed(how),
+            Unknown::Utf16 => Cause::Utf16,
+            Unknown::Markup => Cause::Markup,
+            Unknown::Binary => Cause::Binary,
+        },
+    };
+    Err(LoadError::whole(file, cause))
+}
+
+/// Whether the folder is one that MISP publishes as a feed.
+fn is_misp_feed(folder: &Path) -> bool {
+    let mut start = Vec::new();
+    std::fs::File::open(folder.join(MISP_MANIFEST))
+        .and_then(|file| file.take(4_096).read_to_end(&mut start))
+        .is_ok()
+        && matches!(kind_of(&start), SourceKind::Misp(_))
+}
+
+/// The files of a folder and its folders, in order of their paths.
+///
+/// Hidden ones are left out, and so are links to folders, which could lead in circles.
+fn files_of(folder: &Path, limits: &Limits) -> Result<Vec<PathBuf>, LoadError> {
+    let name = folder.to_string_lossy();
+    let mut files = Vec::new();
+    let mut folders = vec![(folder.to_owned(), 0)];
+    while let Some((folder, depth)) = folders.pop() {
+        let fail = |error: io::Error| LoadError::whole(&folder.to_string_lossy(), error);
+        for entry in std::fs::read_dir(&folder).map_err(fail)? {
+            let entry = entry.map_err(fail)?;
+            let kind = entry.file_type().map_err(fail)?;
+            if entry.file_name().as_encoded_bytes().starts_with(b".") {
+                continue;
+            }
+            if kind.is_dir() {
+                if depth < limits.folder_depth {
+                    folders.push((entry.path(), depth + 1));
+                }
+            } else if entry.path().is_file() {
+                files.push(entry.path());
+            }
+            if files.len() + folders.len() > limits.files {
+                return Err(LoadError::whole(&name, Cause::TooManyFiles(limits.files)));
+            }
+        }
+    }
+    if files.is_empty() {
+        return Err(LoadError::whole(&name, Cause::NoFiles));
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// The text that bytes begin with.
+fn sound_text(bytes: &[u8]) -> &str {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            let sound = bytes.get(..error.valid_up_to()).unwrap_or_default();
+            std::str::from_utf8(sound).unwrap_or_default()
+        }
+    }
+}

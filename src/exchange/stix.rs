@@ -1,0 +1,421 @@
+//! STIX bundles and TAXII envelopes of any size, in bounded memory.
+//!
+//! The document is read through a [`Window`] in steps: a member's name, a
+//! member's value, one element of `objects`. A step that meets the end of the
+//! window is taken again once more of the source is there. Objects go to the
+//! intake as they come; what proves later that the document is no bundle makes
+//! the caller take them back.
+
+use super::Limits;
+use super::error::Cause;
+use super::error::LoadError;
+use super::object::Object;
+use super::object::Surroundings;
+use super::object::decode;
+use super::object::kind_of_value;
+use super::scan::DEEPEST;
+use super::scan::Fault;
+use super::scan::Scanner;
+use super::scan::Skipper;
+use super::source::SourceKind;
+use super::source::kind_of_member;
+use super::tally::LONGEST_SHOWN;
+use super::tally::Tally;
+use super::tally::quote;
+use super::tally::shorten;
+use super::window::Window;
+use crate::indicator::Intake;
+use crate::indicator::PatternVersion;
+use std::borrow::Cow;
+
+/// Reads the document that the window stands before.
+pub(super) fn read(
+    window: &mut Window<'_>,
+    limits: &Limits,
+    file: &str,
+    tally: &mut Tally,
+    intake: &mut dyn Intake,
+) -> Result<(), LoadError> {
+    let mut document = Document::new(limits.largest_object);
+    loop {
+        let (text, broken) = window.text();
+        let mut scanner = Scanner::new(text);
+        let (done, stop) = document.steps(&mut scanner, tally, intake);
+        let next = match stop {
+            Stop::Fault(Fault::Incomplete) if broken => {
+                let at = text.len();
+                let byte = window.bytes().get(at).copied().unwrap_or_default();
+                Err((at, Cause::NotUtf8(byte)))
+            }
+            Stop::Fault(Fault::Incomplete) if window.ended() => match document.step {
+                Step::End => return document.finish(file, tally),
+                _ => Err((text.len(), Cause::CutShort)),
+            },
+            Stop::Fault(Fault::Incomplete) => {
+                let pending = text.get(done..).unwrap_or_default();
+                match document.skip_oversized(pending, tally) {
+                    Ok(next) => Ok(next),
+                    Err(cause) => Err((done, cause)),
+                }
+            }
+            Stop::Fault(Fault::Malformed { at, what }) => Err((at, Cause::Malformed(what))),
+            Stop::Fault(Fault::TooDeep { at }) => Err((at, Cause::TooDeep(DEEPEST))),
+            Stop::Shape(cause) => Err((scanner.at(), cause)),
+        };
+        let next = match next {
+            Ok(next) => next,
+            Err((at, cause)) => {
+                return Err(LoadError {
+                    file: file.to_owned(),
+                    position: Some(window.position(at)),
+                    path: document.path(),
+                    cause,
+                });
+            }
+        };
+        window.consume(done);
+        if next == Next::Fill
+            && let Err(error) = window.fill()
+        {
+            return Err(LoadError::whole(file, error));
+        }
+    }
+}
+
+/// How to go on at the end of the window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// With more of the source.
+    Fill,
+    /// With what is there.
+    Again,
+}
+
+/// How far a document is read.
+#[derive(Debug)]
+struct Document {
+    step: Step,
+    /// Whether the document is a list of objects without a bundle around it.
+    bare: bool,
+    /// Index of the next element of `objects`.
+    index: u64,
+    /// The member whose value is due.
+    member: String,
+    has_type: bool,
+    has_objects: bool,
+    /// `more` or `next`, which only an envelope has.
+    has_more: bool,
+    has_id: bool,
+    version: Option<PatternVersion>,
+    largest_object: usize,
+}
+
+/// What is due next.
+#[derive(Debug)]
+enum Step {
+    Document,
+    Name {
+        first: bool,
+    },
+    Value,
+    MemberEnd,
+    Element {
+        first: bool,
+    },
+    /// The rest of an element that is too large to be kept.
+    Skip(Skipper),
+    ElementEnd,
+    End,
+}
+
+/// Why the steps stopped.
+#[derive(Debug)]
+enum Stop {
+    Fault(Fault),
+    Shape(Cause),
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl Document {
+    const fn new(largest_object: usize) -> Self {
+        Self {
+            step: Step::Document,
+            bare: false,
+            index: 0,
+            member: String::new(),
+            has_type: false,
+            has_objects: false,
+            has_more: false,
+            has_id: false,
+            version: None,
+            largest_object,
+        }
+    }
+
+    /// Takes steps while the text lasts: how much of it is used up, and what stopped them.
+    fn steps(
+        &mut self,
+        scanner: &mut Scanner<'_>,
+        tally: &mut Tally,
+        intake: &mut dyn Intake,
+    ) -> (usize, Stop) {
+        loop {
+            // white space is used up at once, so that endless white space takes no room
+            let byte = match &mut self.step {
+                Step::Skip(skipper) => {
+                    let (used, ended) = skipper.skip(scanner.rest());
+                    scanner.advance(used);
+                    if !ended {
+                        return (scanner.at(), Fault::Incomplete.into());
+                    }
+                    self.step = Step::ElementEnd;
+                    continue;
+                }
+                _ => match scanner.next() {
+                    Ok(byte) => byte,
+                    Err(fault) => return (scanner.at(), fault.into()),
+                },
+            };
+            let done = scanner.at();
+            if let Err(stop) = self.step(byte, scanner, tally, intake) {
+                return (done, stop);
+            }
+        }
+    }
+
+    /// Takes one step whole, or none of it; `byte` is the next one.
+    fn step(
+        &mut self,
+        byte: u8,
+        scanner: &mut Scanner<'_>,
+        tally: &mut Tally,
+        intake: &mut dyn Intake,
+    ) -> Result<(), Stop> {
+        self.step = match (&self.step, byte) {
+            (Step::Element { first: true }, b']') | (Step::ElementEnd, b']') => {
+                scanner.pass();
+                if self.bare {
+                    Step::End
+                } else {
+                    Step::MemberEnd
+                }
+            }
+            (Step::Element { .. }, _) => {
+                self.element(byte, scanner, tally, intake)?;
+                Step::ElementEnd
+            }
+            (Step::ElementEnd, b',') => {
+                scanner.pass();
+                Step::Element { first: false }
+            }
+            (Step::ElementEnd, _) => {
+                return Ok(scanner.malformed("a comma or ']' is expected here")?);
+            }
+            (Step::Document, b'{') => {
+                scanner.pass();
+                Step::Name { first: true }
+            }
+            (Step::Document, b'[') => {
+                scanner.pass();
+                self.bare = true;
+                self.has_objects = true;
+                tally.warn(
+                    "a bare list of objects, without a bundle around it",
+                    String::new,
+                );
+                Step::Element { first: true }
+            }
+            (Step::Document, _) => {
+                return Ok(scanner.malformed("'{' is expected here")?);
+            }
+            (Step::Name { first: true }, b'}') | (Step::MemberEnd, b'}') => {
+                scanner.pass();
+                Step::End
+            }
+            (Step::Name { .. }, _) => {
+                let name = scanner.name()?;
+                self.member = decode(name).map_or_else(|_| name.to_owned(), Cow::into_owned);
+                Step::Value
+            }
+            (Step::MemberEnd, b',') => {
+                scanner.pass();
+                Step::Name { first: false }
+            }
+            (Step::MemberEnd, _) => {
+                return Ok(scanner.malformed("a comma or '}' is expected here")?);
+            }
+            (Step::Value, b'[') if self.member == "objects" => {
+                self.once(self.has_objects)?;
+                self.has_objects = true;
+                scanner.pass();
+                Step::Element { first: true }
+            }
+            (Step::Value, _) => {
+                // seen before the value is whole, so that a long one does not hide it
+                if !self.has_type
+                    && let Some(SourceKind::Misp(what)) = kind_of_member(&self.member)
+                {
+                    return Err(Stop::Shape(Cause::Misp(what)));
+                }
+                let mut ahead = scanner.clone();
+                let raw = ahead.value()?;
+                self.value(raw, tally)?;
+                *scanner = ahead;
+                Step::MemberEnd
+            }
+            (Step::End, _) => {
+                return Ok(scanner.malformed("nothing may follow the document")?);
+            }
+            // steps() deals with it
+            (Step::Skip(_), _) => return Ok(()),
+        };
+        Ok(())
+    }
+
+    /// One element of `objects`.
+    fn element(
+        &mut self,
+        byte: u8,
+        scanner: &mut Scanner<'_>,
+        tally: &mut Tally,
+        intake: &mut dyn Intake,
+    ) -> Result<(), Stop> {
+        let surroundings = self.surroundings();
+        if byte == b'{' {
+            let start = scanner.at();
+            let mut object = Object::default();
+            object.scan(scanner)?;
+            if scanner.at() - start > self.largest_object {
+                tally.refuse(&object.shown_id(), surroundings.path(), self.too_large());
+            } else {
+                object.deliver(&surroundings, tally, intake);
+            }
+        } else {
+            let kind = kind_of_value(scanner.value()?);
+            let reason = format!("must be an object, not {kind}");
+            tally.refuse("", surroundings.path(), reason);
+        }
+        self.index += 1;
+        Ok(())
+    }
+
+    /// A member beside the objects.
+    fn value(&mut self, raw: &str, tally: &mut Tally) -> Result<(), Stop> {
+        match self.member.as_str() {
+            "type" => {
+                self.once(self.has_type)?;
+                self.has_type = true;
+                match decode(raw).as_deref() {
+                    Ok("bundle") => {}
+                    Ok(kind) => {
+                        let kind = quote(kind);
+                        return shape(format!(
+                            "must be 'bundle', not {kind}: put objects into a bundle's 'objects'"
+                        ));
+                    }
+                    Err(reason) => return shape(reason.clone()),
+                }
+            }
+            "objects" => {
+                return shape(format!("must be a list, not {}", kind_of_value(raw)));
+            }
+            "id" => {
+                self.has_id = true;
+                let id = decode(raw);
+                if !id.is_ok_and(|id| id.starts_with("bundle--")) {
+                    tally.warn("the bundle's id is no bundle id", String::new);
+                }
+            }
+            "spec_version" => match decode(raw).as_deref() {
+                Ok("2.0") => self.version = Some(PatternVersion::V20),
+                Ok("2.1") => {
+                    self.version = Some(PatternVersion::V21);
+                    if self.has_objects {
+                        tally.warn(
+                            "the bundle's spec_version 2.1 comes after its objects: those that \
+                             say none were read as 2.0",
+                            String::new,
+                        );
+                    }
+                }
+                _ => tally.warn("the bundle's spec_version is unknown: ignored", String::new),
+            },
+            "more" | "next" => self.has_more = true,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// An element that has outgrown the limit is refused, and passed over from
+    /// here on; `pending` is what there is of it.
+    fn skip_oversized(&mut self, pending: &str, tally: &mut Tally) -> Result<Next, Cause> {
+        if pending.len() <= self.largest_object {
+            return Ok(Next::Fill);
+        }
+        if !matches!(self.step, Step::Element { .. }) {
+            return Err(Cause::TooLarge(self.largest_object));
+        }
+        let mut object = Object::default();
+        // being cut it is faulty; the members before the cut are there
+        let _ = object.scan(&mut Scanner::new(pending));
+        let path = self.surroundings().path();
+        tally.refuse(&object.shown_id(), path, self.too_large());
+        self.index += 1;
+        self.step = Step::Skip(Skipper::default());
+        Ok(Next::Again)
+    }
+
+    /// The end of the document: was it a bundle or an envelope?
+    fn finish(&self, file: &str, tally: &mut Tally) -> Result<(), LoadError> {
+        if !(self.has_type || self.has_objects || self.has_more) {
+            let what = "neither a STIX bundle (\"type\": \"bundle\") nor a TAXII envelope \
+                        (\"objects\": […])";
+            return Err(LoadError::whole(file, Cause::Shape(what.to_owned())));
+        }
+        if self.has_type && !self.has_id {
+            tally.warn("the bundle has no id", String::new);
+        }
+        Ok(())
+    }
+
+    const fn surroundings(&self) -> Surroundings {
+        Surroundings {
+            index: self.index,
+            bare: self.bare,
+            version: self.version,
+        }
+    }
+
+    fn too_large(&self) -> String {
+        format!(
+            "the object is larger than {} bytes: no indicator is",
+            self.largest_object
+        )
+    }
+
+    /// Members that decide must not be there twice.
+    fn once(&self, seen: bool) -> Result<(), Stop> {
+        if seen {
+            return shape("is there twice: which one holds is unclear; remove one".to_owned());
+        }
+        Ok(())
+    }
+
+    /// JSON path of what is due; `None` where that is no member or element.
+    fn path(&self) -> Option<String> {
+        match self.step {
+            Step::Value => Some(shorten(&self.member, LONGEST_SHOWN)),
+            Step::Element { .. } | Step::Skip(_) => Some(self.surroundings().path()),
+            _ => None,
+        }
+    }
+}
+
+fn shape<T>(what: String) -> Result<T, Stop> {
+    Err(Stop::Shape(Cause::Shape(what)))
+}
