@@ -213,24 +213,41 @@ fn hexadecimal(digits: &[u8]) -> Option<u64> {
 
 /// Finds the empty line that ends a head or a trailer, over any number of pieces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct EmptyLine {
-    /// Whether the line so far holds anything but CR.
-    pub(super) filled: bool,
+pub(super) enum EmptyLine {
+    /// The line is empty so far.
+    #[default]
+    Empty,
+    /// The line is one CR so far.
+    Cr,
+    /// The line is not empty.
+    Filled,
 }
 
 impl EmptyLine {
+    /// Within a line of which `start` was read.
+    pub(super) fn within(start: &[u8]) -> Self {
+        Self::Empty.extend(start)
+    }
+
     /// How many bytes of `bytes` reach past the empty line; `None` when it is not there.
     pub(super) fn find(&mut self, bytes: &[u8]) -> Option<usize> {
         let mut from = 0;
         loop {
             let rest = bytes.get(from..).unwrap_or_default();
             let end = memchr(b'\n', rest);
-            let line = rest.get(..end.unwrap_or(rest.len())).unwrap_or_default();
-            self.filled |= line.iter().any(|c| *c != b'\r');
+            *self = self.extend(rest.get(..end.unwrap_or(rest.len())).unwrap_or_default());
             from += end? + 1;
-            if !std::mem::take(&mut self.filled) {
+            if std::mem::take(self) != Self::Filled {
                 return Some(from);
             }
+        }
+    }
+
+    const fn extend(self, line: &[u8]) -> Self {
+        match (self, line) {
+            (state, []) => state,
+            (Self::Empty, [b'\r']) => Self::Cr,
+            _ => Self::Filled,
         }
     }
 }
@@ -290,7 +307,7 @@ mod tests {
             ("\r\n", Some(2)),
             ("a: b\r\n\r\nrest", Some(8)),
             ("a: b\n\nrest", Some(6)),
-            ("a: b\n\r\r\nrest", Some(8)),
+            ("a: b\n\r\r\n\nrest", Some(9)),
             ("a: b\r\n \r\n", None),
         ] {
             for cut in 0..=text.len() {

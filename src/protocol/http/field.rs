@@ -1,6 +1,8 @@
 //! The headers that say how a message is framed, coded and named.
 
 use memchr::memchr;
+use memchr::memchr_iter;
+use memchr::memchr2;
 
 use crate::protocol::http::content::Coding;
 use crate::protocol::http::head::Line;
@@ -133,13 +135,7 @@ impl<'a> Fields<'a> {
                 let indented = matches!(line.text.first(), Some(b' ' | b'\t'));
                 fields.note(name, value, indented);
             }
-            if line.folded {
-                line.text
-                    .split(|c| *c == b'\n')
-                    .for_each(|piece| fields.read_hidden(piece.trim_ascii_end()));
-            } else {
-                fields.read_hidden(line.text);
-            }
+            fields.read_hidden(line.text);
         }
         if fields.length.is_some() && fields.chunked != Chunking::No {
             fields.oddities.note(Oddity::LengthAndChunked);
@@ -147,19 +143,21 @@ impl<'a> Fields<'a> {
         fields
     }
 
-    /// Looks for framing and codings behind a CR inside a line: some recipients take it
-    /// for a line break.
-    fn read_hidden(&mut self, line: &'a [u8]) {
-        if memchr(b'\r', line).is_none() {
+    /// Looks for framing and codings behind a CR inside a line, which some recipients take
+    /// for a line break, and in lines that continue another.
+    fn read_hidden(&mut self, text: &'a [u8]) {
+        if memchr2(b'\r', b'\n', text).is_none() {
             return;
         }
-        self.oddities.note(Oddity::BareCr);
-        for piece in line.split(|c| *c == b'\r').skip(1) {
+        for piece in text.split(|c| matches!(c, b'\r' | b'\n')).skip(1) {
             if let Some((name, value)) = split_field(piece)
                 && let Some((Name::TransferEncoding | Name::ContentEncoding, _)) = recognise(name)
             {
                 self.note(name, value, true);
             }
+        }
+        if memchr_iter(b'\r', text).any(|cr| text.get(cr + 1) != Some(&b'\n')) {
+            self.oddities.note(Oddity::BareCr);
         }
     }
 
@@ -348,7 +346,7 @@ mod tests {
             ("Transfer-Encoding\r\n : chunked\r\n", None, Certain),
             ("Transfer\0-Encoding: chunked\r\n", None, Doubtful),
             ("A: b\rTransfer-Encoding: chunked\r\n", None, Doubtful),
-            ("A: b\r\n Transfer-Encoding: chunked\r\n", None, No),
+            ("A: b\r\n Transfer-Encoding: chunked\r\n", None, Doubtful),
             ("X-Transfer-Encoding: chunked\r\n", None, No),
         ] {
             let fields = Fields::read(b"GET / HTTP/1.1\r", section.as_bytes());

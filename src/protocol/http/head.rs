@@ -188,32 +188,37 @@ pub(super) struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// The next line of a header section; `None` at its end or at its empty line.
+    /// The next line of a header section that is not empty; `None` at its end.
     pub(super) fn take(rest: &mut &'a [u8]) -> Option<Self> {
-        let all: &'a [u8] = rest;
-        let (mut bare_lf, mut folded, mut from) = (false, false, 0);
-        let (text, after) = loop {
-            let tail = all.get(from..).unwrap_or_default();
-            let Some(lf) = memchr(b'\n', tail).map(|at| from + at) else {
-                break (all, &[][..]);
+        loop {
+            let all: &'a [u8] = rest;
+            let (mut bare_lf, mut folded, mut from) = (false, false, 0);
+            let end = loop {
+                let tail = all.get(from..).unwrap_or_default();
+                let Some(lf) = memchr(b'\n', tail).map(|at| from + at) else {
+                    from = all.len();
+                    break from;
+                };
+                bare_lf |= lf == 0 || all.get(lf - 1) != Some(&b'\r');
+                from = lf + 1;
+                if !matches!(all.get(from), Some(b' ' | b'\t')) {
+                    break lf;
+                }
+                folded = true;
             };
-            bare_lf |= lf == 0 || all.get(lf - 1) != Some(&b'\r');
-            from = lf + 1;
-            if !matches!(all.get(from), Some(b' ' | b'\t')) {
-                break (
-                    all.get(..lf).unwrap_or_default(),
-                    all.get(from..).unwrap_or_default(),
-                );
+            *rest = all.get(from..).unwrap_or_default();
+            let text = trim_end(all.get(..end).unwrap_or_default(), |c| c == b'\r');
+            if !text.is_empty() {
+                return Some(Self {
+                    text,
+                    bare_lf,
+                    folded,
+                });
             }
-            folded = true;
-        };
-        *rest = after;
-        let text = trim_end(text, |c| c == b'\r');
-        (!text.is_empty()).then_some(Self {
-            text,
-            bare_lf,
-            folded,
-        })
+            if rest.is_empty() {
+                return None;
+            }
+        }
     }
 
     /// Name and value, trimmed; `None` without a colon.

@@ -162,9 +162,7 @@ impl HttpParser {
                 // nobody hides a request behind the length of its head
                 sink(Message::Anomaly(Oddity::HeadCap.anomaly()));
                 let (head, partial) = split_lines(bytes);
-                let line = EmptyLine {
-                    filled: partial.iter().any(|c| *c != b'\r'),
-                };
+                let line = EmptyLine::within(partial);
                 Taken {
                     bytes: bytes.len(),
                     handover: self.take_head(direction, head, Some(line), wants, sink),

@@ -65,14 +65,15 @@ pub(super) fn collect(
             *scanned = bytes.len();
             return Collected::Part;
         };
-        let tail = bytes.get(lf + 1..).unwrap_or_default();
-        match tail.iter().position(|c| *c != b'\r') {
-            Some(at) if tail.get(at) == Some(&b'\n') => return Collected::Head(lf + at + 2),
-            Some(_) => from = lf + 1,
-            None => {
+        // browsers take one CR for part of the line's end, but not several
+        match bytes.get(lf + 1..).unwrap_or_default() {
+            [b'\n', ..] => return Collected::Head(lf + 2),
+            [b'\r', b'\n', ..] => return Collected::Head(lf + 3),
+            [] | [b'\r'] => {
                 *scanned = lf;
                 return Collected::Part;
             }
+            _ => from = lf + 1,
         }
     }
 }
@@ -100,13 +101,18 @@ fn opens_request(bytes: &[u8], strict: bool) -> Option<bool> {
         return Some(true);
     }
     let window = bytes.get(..MAX_LINE).unwrap_or(bytes);
-    let Some(line) = memchr(b'\n', window).and_then(|lf| window.get(..lf)) else {
-        // text may go on, other bytes are no request line
-        let text = after
-            .iter()
-            .all(|c| *c >= b' ' || matches!(c, b'\t' | b'\r'));
-        return (!text || window.len() >= MAX_LINE).then_some(false);
-    };
+    let end = memchr(b'\n', window);
+    let line = window
+        .get(..end.unwrap_or(window.len()))
+        .unwrap_or_default();
+    // a line of text may go on, other bytes are no request line
+    let blank = |c: u8| matches!(c, b'\t' | b'\r');
+    if line.iter().any(|c| *c < b' ' && !blank(*c)) {
+        return Some(false);
+    }
+    if end.is_none() {
+        return (window.len() >= MAX_LINE).then_some(false);
+    }
     let line = line.trim_ascii_end();
     let last = line.rsplit(|c| *c <= b' ').next().unwrap_or_default();
     let version: &[u8] = if strict { b"HTTP/1." } else { b"HTTP/" };
@@ -213,7 +219,7 @@ mod tests {
         for (text, end) in [
             ("GET / HTTP/1.1\r\n\r\nrest", 18),
             ("GET / HTTP/1.1\na: b\n\nrest", 21),
-            ("GET / HTTP/1.1\r\na: b\n\r\r\n", 24),
+            ("GET / HTTP/1.1\r\na: b\n\r\r\n\r\n", 26),
         ] {
             let bytes = text.as_bytes();
             let mut scanned = 0;
