@@ -69,6 +69,10 @@ pub enum Place {
     TlsServerHello,
     /// A certificate that a TLS server showed.
     TlsCertificate,
+    /// The server name of a ClientHello over QUIC.
+    QuicSni,
+    /// A ClientHello over QUIC as a whole (its fingerprint).
+    QuicClientHello,
     /// The host that an HTTP request names.
     HttpHost,
     /// The full URL of an HTTP request.
@@ -87,7 +91,7 @@ pub enum Place {
 
 impl Place {
     /// Every place, in the order of their declaration.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::FlowSrc,
         Self::FlowDst,
         Self::FlowTunnelSrc,
@@ -99,6 +103,8 @@ impl Place {
         Self::TlsClientHello,
         Self::TlsServerHello,
         Self::TlsCertificate,
+        Self::QuicSni,
+        Self::QuicClientHello,
         Self::HttpHost,
         Self::HttpUrl,
         Self::HttpUserAgent,
@@ -122,6 +128,8 @@ impl Place {
             Self::TlsClientHello => "tls.client_hello",
             Self::TlsServerHello => "tls.server_hello",
             Self::TlsCertificate => "tls.certificate",
+            Self::QuicSni => "quic.sni",
+            Self::QuicClientHello => "quic.client_hello",
             Self::HttpHost => "http.host",
             Self::HttpUrl => "http.url",
             Self::HttpUserAgent => "http.user_agent",

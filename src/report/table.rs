@@ -453,6 +453,8 @@ fn affected(found: &Match) -> IpAddr {
         | Place::DnsQuery
         | Place::TlsSni
         | Place::TlsClientHello
+        | Place::QuicSni
+        | Place::QuicClientHello
         | Place::HttpHost
         | Place::HttpUrl
         | Place::HttpUserAgent

@@ -26,6 +26,7 @@ use crate::protocol::http::HttpRequest;
 use crate::protocol::tls::Certificate;
 use crate::protocol::tls::ClientHello;
 use crate::protocol::tls::ServerHello;
+use crate::protocol::tls::Transport;
 use crate::sensor::Arrival;
 use crate::sensor::Counters;
 use crate::sensor::Placed;
@@ -305,7 +306,11 @@ impl Observer {
     }
 
     fn observe_client_hello(&mut self, hello: &ClientHello<'_>, facts: &FlowFacts) {
-        self.note_transaction("tls");
+        let (protocol, named, whole) = match hello.transport() {
+            Transport::Tcp => ("tls", Place::TlsSni, Place::TlsClientHello),
+            Transport::Quic => ("quic", Place::QuicSni, Place::QuicClientHello),
+        };
+        self.note_transaction(protocol);
         let direction = Direction::ToServer;
         let matcher = Arc::clone(&self.matcher);
         self.hits.begin();
@@ -315,14 +320,14 @@ impl Observer {
         if let Some(name) = hello.sni() {
             matcher.domain(name, &[], self.now, &mut self.hits);
             if self.hits.any_fresh() {
-                let sight = Sight::new(ObservableType::DomainName, name, Place::TlsSni);
+                let sight = Sight::new(ObservableType::DomainName, name, named);
                 self.report(&sight, facts, direction);
             }
         }
         let wants = matcher.wants();
         let ja3 = wants.ja3.then(|| hello.ja3());
         let ja3_text = ja3.map(|digest| hex(&digest));
-        let ja4 = wants.ja4.then(|| hello.ja4('t'));
+        let ja4 = wants.ja4.then(|| hello.ja4());
         let view = TrafficView {
             ja3: ja3_text.as_deref(),
             ja4: ja4.as_ref().map(|ja4| ja4.as_str()),
@@ -330,11 +335,11 @@ impl Observer {
         };
         if let (Some(digest), Some(text)) = (ja3, &ja3_text) {
             matcher.text(KeyKind::Ja3, &digest, &view, self.now, &mut self.hits);
-            self.report_fingerprint(text, "x_ja3_hash", Place::TlsClientHello, facts, direction);
+            self.report_fingerprint(text, "x_ja3_hash", whole, facts, direction);
         }
         if let Some(text) = view.ja4 {
             matcher.text(KeyKind::Ja4, text.as_bytes(), &view, self.now, &mut self.hits);
-            self.report_fingerprint(text, "x_ja4", Place::TlsClientHello, facts, direction);
+            self.report_fingerprint(text, "x_ja4", whole, facts, direction);
         }
         matcher.client_hello(&view, self.now, &mut self.hits);
         self.report_flow(facts, direction);
