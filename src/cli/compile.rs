@@ -37,15 +37,27 @@ pub(super) fn run(arguments: &Arguments) -> Result<Ended, Failure> {
         }
     }
     let Some((match_part, explain_part)) = loaded.set.parts() else {
-        return Err(Failure::Usage("the source is a compiled set already".into()));
+        return Err(Failure::Usage(
+            "the source is a compiled set already".into(),
+        ));
     };
     replace(&arguments.output, &[match_part, explain_part]).map_err(|e| {
-        Failure::Running(format!("{}: cannot be written: {e}", arguments.output.display()))
+        Failure::Running(format!(
+            "{}: cannot be written: {e}",
+            arguments.output.display()
+        ))
     })?;
-    let (indicators, matching, explaining) =
-        (loaded.set.indicators(), loaded.set.match_bytes(), loaded.set.explain_bytes());
+    let (indicators, matching, explaining) = (
+        loaded.set.indicators(),
+        loaded.set.match_bytes(),
+        loaded.set.explain_bytes(),
+    );
     let refused: usize = loaded.sources.iter().map(|s| s.report.refused.len()).sum();
-    let unseeable: usize = loaded.sources.iter().map(|s| s.report.unseeable.len()).sum();
+    let unseeable: usize = loaded
+        .sources
+        .iter()
+        .map(|s| s.report.unseeable.len())
+        .sum();
     let text = if arguments.json {
         json!({
             "indicators": indicators,

@@ -16,6 +16,8 @@ mod filter;
 mod lower;
 mod prefix;
 mod program;
+#[cfg(test)]
+mod tests;
 
 use crate::flow::End;
 use crate::indicator::pattern::ObjectView;
@@ -328,7 +330,8 @@ impl Matcher {
             for (dot, _) in name.match_indices('.') {
                 let parent = name.get(dot + 1..).unwrap_or_default().as_bytes();
                 if let Some(packed) = table.find(key.bytes(parent), parent) {
-                    self.set.unpack(packed, &mut |posting| self.below(posting, now, hits));
+                    self.set
+                        .unpack(packed, &mut |posting| self.below(posting, now, hits));
                 }
             }
         }
@@ -368,7 +371,14 @@ impl Matcher {
     pub fn file(&self, file: &File<'_>, now: Timestamp, hits: &mut Hits) {
         let view = file_view(file);
         if let Some(name) = file.name {
-            self.key(KeyKind::FileName, name.as_bytes(), ObjectKind::File, &view, now, hits);
+            self.key(
+                KeyKind::FileName,
+                name.as_bytes(),
+                ObjectKind::File,
+                &view,
+                now,
+                hits,
+            );
         }
         if self.programs.scans(ObjectKind::File) {
             let name = file.name.unwrap_or_default();
@@ -386,7 +396,10 @@ impl Matcher {
         now: Timestamp,
         hits: &mut Hits,
     ) {
-        let view = CertificateView { certificate, hashes: *hashes };
+        let view = CertificateView {
+            certificate,
+            hashes: *hashes,
+        };
         self.key(kind, digest, ObjectKind::Certificate, &view, now, hits);
     }
 
@@ -399,7 +412,10 @@ impl Matcher {
         hits: &mut Hits,
     ) {
         if self.programs.scans(ObjectKind::Certificate) {
-            let view = CertificateView { certificate, hashes: *hashes };
+            let view = CertificateView {
+                certificate,
+                hashes: *hashes,
+            };
             self.scan(ObjectKind::Certificate, b"", &view, now, hits);
         }
     }
@@ -644,5 +660,10 @@ impl Matcher {
 }
 
 const fn file_view<'f>(file: &'f File<'_>) -> FileView<'f> {
-    FileView { name: file.name, size: file.size, mime_type: file.mime_type, hashes: file.hashes }
+    FileView {
+        name: file.name,
+        size: file.size,
+        mime_type: file.mime_type,
+        hashes: file.hashes,
+    }
 }

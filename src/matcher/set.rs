@@ -335,7 +335,10 @@ impl IndicatorSet {
 
     /// From both parts in memory.
     pub(crate) fn from_parts(match_part: Vec<u8>, explain_part: Vec<u8>) -> Result<Self, SetError> {
-        Self::new(MatchPart::Heap(match_part), ExplainPart::Memory(explain_part))
+        Self::new(
+            MatchPart::Heap(match_part),
+            ExplainPart::Memory(explain_part),
+        )
     }
 
     fn new(match_part: MatchPart, explain: ExplainPart) -> Result<Self, SetError> {
@@ -430,7 +433,10 @@ impl IndicatorSet {
     /// Ordinals of the indicators that can match.
     pub fn ordinals(&self) -> impl Iterator<Item = u32> + '_ {
         let records = self.section(RECORDS).chunks_exact(RECORD_LENGTH);
-        records.zip(0..).filter(|(record, _)| u32_at(record, 0) != NO_ATTRIBUTES).map(|(_, n)| n)
+        records
+            .zip(0..)
+            .filter(|(record, _)| u32_at(record, 0) != NO_ATTRIBUTES)
+            .map(|(_, n)| n)
     }
 
     /// Names of the sources that the set was made of.
@@ -537,7 +543,9 @@ impl IndicatorSet {
 
     fn read_at(&self, offset: u64, length: u64) -> Option<Vec<u8>> {
         let end = offset.checked_add(length)?;
-        if end > self.explain_bytes() || length > MAX_EXPLANATION.max(self.bytes.bytes().len()) as u64 {
+        if end > self.explain_bytes()
+            || length > MAX_EXPLANATION.max(self.bytes.bytes().len()) as u64
+        {
             return None;
         }
         match &self.explain {

@@ -92,21 +92,30 @@ impl FlowState {
             })),
             _ => Stream::Datagrams { unknown: 0 },
         };
-        Self { stream, app_proto: None, protocol_told: false }
+        Self {
+            stream,
+            app_proto: None,
+            protocol_told: false,
+        }
     }
 
     /// Whether a SYN of the client (or of the other end) opens another connection than this one.
     pub(super) fn is_reopened_by(&self, from_client: bool, sequence: u32) -> bool {
         match &self.stream {
             Stream::Tcp(tcp) => {
-                let direction =
-                    if from_client { Direction::ToServer } else { Direction::ToClient };
+                let direction = if from_client {
+                    Direction::ToServer
+                } else {
+                    Direction::ToClient
+                };
                 tcp.connection.is_reopened_by(direction, sequence)
             }
-            Stream::Ignored { first_sequence: Some(first) } => {
-                !from_client || *first != sequence.wrapping_add(1)
-            }
-            Stream::Ignored { first_sequence: None } => true,
+            Stream::Ignored {
+                first_sequence: Some(first),
+            } => !from_client || *first != sequence.wrapping_add(1),
+            Stream::Ignored {
+                first_sequence: None,
+            } => true,
             Stream::Datagrams { .. } | Stream::Quic(_) => false,
         }
     }
@@ -133,7 +142,11 @@ impl Application {
             return;
         }
         let told = |direction: Direction, swapped: bool| {
-            if swapped { direction.reverse() } else { direction }
+            if swapped {
+                direction.reverse()
+            } else {
+                direction
+            }
         };
         match *event {
             StreamEvent::Bytes(direction, bytes) => {
@@ -271,7 +284,10 @@ impl Application {
 
 enum Recognised {
     /// As this protocol, sent in this direction.
-    As(&'static crate::protocol::registry::StreamProtocol, Direction),
+    As(
+        &'static crate::protocol::registry::StreamProtocol,
+        Direction,
+    ),
     NotYet,
     Never,
 }
@@ -288,7 +304,11 @@ fn recognise(direction: Direction, bytes: &[u8]) -> Recognised {
             }
         }
     }
-    if unsure { Recognised::NotYet } else { Recognised::Never }
+    if unsure {
+        Recognised::NotYet
+    } else {
+        Recognised::Never
+    }
 }
 
 /// Takes a UDP payload.
@@ -338,7 +358,9 @@ pub(super) fn handle_datagram(
             let mut facts = FlowFacts::of(flow);
             observer.observe_protocol_once(&mut facts);
             flow.state.protocol_told = facts.protocol_told;
-            flow.state.stream = Stream::Ignored { first_sequence: None };
+            flow.state.stream = Stream::Ignored {
+                first_sequence: None,
+            };
         }
     }
 }
@@ -351,7 +373,9 @@ fn handle_quic(
     observer: &mut Observer,
 ) {
     let mut facts = FlowFacts::of(flow);
-    let Stream::Quic(parser) = &mut flow.state.stream else { return };
+    let Stream::Quic(parser) = &mut flow.state.stream else {
+        return;
+    };
     observer.observe_protocol_once(&mut facts);
     let wants = observer.wants();
     let mut swapped = false;
@@ -369,7 +393,9 @@ fn handle_quic(
     flow.state.protocol_told = facts.protocol_told;
     flow.client_is_low ^= swapped;
     if status == Status::Done {
-        flow.state.stream = Stream::Ignored { first_sequence: None };
+        flow.state.stream = Stream::Ignored {
+            first_sequence: None,
+        };
     }
 }
 

@@ -572,10 +572,7 @@ fn fingerprints_agree_with_those_of_others() {
     );
     assert_eq!(hex_of(&hello.ja3()), "caa011576206b748c302c3016308551a");
     // the hashed texts: 002f,00ff,c02f and 000a,000b,000d,0016,0017,0023_0403,0401
-    assert_eq!(
-        hello.ja4().as_str(),
-        "t12d030700_78ff622567f0_cf2350eb60cd"
-    );
+    assert_eq!(hello.ja4().as_str(), "t12d030700_78ff622567f0_cf2350eb60cd");
 
     // Chrome's, the example of the JA4 specification
     let extensions: Vec<_> = [
