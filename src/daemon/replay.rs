@@ -38,6 +38,13 @@ use std::hash::RandomState;
 use std::sync::Arc;
 use std::thread;
 
+/// Blocks after which a worker reports what it found, and that there was nothing else: waking the
+/// collector for every block costs more than most blocks.
+const REPORT_EVERY: u64 = 32;
+
+/// Matches after which it reports at once.
+const REPORT_MATCHES: usize = 256;
+
 /// Blocks that wait for one worker: enough to ride out an uneven block, little enough to stay
 /// in a shared cache.
 const QUEUE: usize = 4;
@@ -129,10 +136,13 @@ impl Batch {
     }
 }
 
-/// What one worker found in one batch.
+/// What one worker found.
 struct Found {
-    number: u64,
-    matches: Vec<Placed>,
+    worker: usize,
+    /// All batches before this one are covered.
+    before: u64,
+    /// Each with the number of its batch, ascending.
+    matches: Vec<(u64, Placed)>,
 }
 
 impl Replay {
@@ -327,7 +337,7 @@ impl Reader {
             let headers = self.decoder.tunnels();
             let at = (tunnels.len() as u32, headers.len() as u8);
             tunnels.extend_from_slice(headers);
-            let shard = (flow_hash(&packet, &SHARD_KEY) % SHARDS as u64) as u8;
+            let shard = (flow_hash(&packet, &SHARD_KEY) >> 32) as u8 % SHARDS as u8;
             let record = Record {
                 packet,
                 timestamp: frame.timestamp,
@@ -364,6 +374,7 @@ fn work(
     found: &Sender<Found>,
     free: &Sender<Batch>,
 ) -> Counters {
+    let mut matches: Vec<(u64, Placed)> = Vec::new();
     let mut next = 0;
     for batch in batches {
         for record in batch.packets.get(worker).into_iter().flatten() {
@@ -381,37 +392,45 @@ fn work(
             });
         }
         sensor.handle_timeout(batch.ends_at);
-        next = batch.number + 1;
-        let matches = sensor.drain();
-        if found.send(Found { number: batch.number, matches }).is_err() {
-            break;
-        }
+        let number = batch.number;
+        next = number + 1;
         if let Some(batch) = Arc::into_inner(batch) {
             // the reader is gone at the end, and needs it no more
             let _ = free.send(batch);
         }
+        matches.extend(sensor.drain().into_iter().map(|placed| (number, placed)));
+        if next.is_multiple_of(REPORT_EVERY) || matches.len() >= REPORT_MATCHES {
+            let matches = std::mem::take(&mut matches);
+            if found.send(Found { worker, before: next, matches }).is_err() {
+                break;
+            }
+        }
     }
     sensor.finish();
-    let _ = found.send(Found { number: next, matches: sensor.drain() });
+    matches.extend(sensor.drain().into_iter().map(|placed| (next, placed)));
+    // a collector that is gone has failed, which its join tells
+    let _ = found.send(Found { worker, before: u64::MAX, matches });
     sensor.counters().clone()
 }
 
 /// Puts the matches of all workers in order and hands them on; returns how many there were.
 fn collect(found: &Receiver<Found>, workers: usize, take: &mut (dyn FnMut(Match) + Send)) -> u64 {
-    let mut waiting: BTreeMap<u64, (usize, Vec<Placed>)> = BTreeMap::new();
-    let mut next = 0;
+    let mut waiting: BTreeMap<u64, Vec<Placed>> = BTreeMap::new();
+    let mut covered = vec![0; workers];
     let mut count = 0;
     for part in found {
-        let entry = waiting.entry(part.number).or_default();
-        entry.0 += 1;
-        entry.1.extend(part.matches);
-        while let Some((_, mut matches)) =
-            waiting.first_entry().filter(|e| *e.key() == next && e.get().0 == workers).map(|e| e.remove_entry().1)
-        {
+        for (number, placed) in part.matches {
+            waiting.entry(number).or_default().push(placed);
+        }
+        if let Some(before) = covered.get_mut(part.worker) {
+            *before = part.before;
+        }
+        let ready = covered.iter().copied().min().unwrap_or(u64::MAX);
+        while let Some(entry) = waiting.first_entry().filter(|e| *e.key() < ready) {
+            let mut matches = entry.remove();
             matches.sort_by_key(|placed| placed.order);
             count += matches.len() as u64;
             matches.into_iter().for_each(|placed| take(placed.found));
-            next += 1;
         }
     }
     count
