@@ -54,9 +54,8 @@ impl ClientHello<'_> {
 
     /// JA4, `transport` being `t` for TCP and `q` for QUIC.
     ///
-    /// A first application protocol that begins or ends with a byte other than an ASCII
-    /// letter or digit stands there in hexadecimal, as the specification has it (an early
-    /// implementation of its authors wrote `99`).
+    /// A first application protocol that begins or ends with an ASCII character other than a
+    /// letter or digit stands there in hexadecimal.
     pub fn ja4(&self, transport: char) -> Ja4 {
         let version = self
             .supported_versions()
