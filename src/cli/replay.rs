@@ -105,6 +105,7 @@ enum Validity {
 }
 
 pub(super) fn run(arguments: Arguments, colour: Colour) -> Result<Ended, Failure> {
+    check_standard_streams(&arguments)?;
     let rules = rules::load(arguments.rules.as_deref())?;
     rules
         .warnings()
@@ -125,6 +126,9 @@ pub(super) fn run(arguments: Arguments, colour: Colour) -> Result<Ended, Failure
     let begin = Instant::now();
     let loaded = intel::load(&arguments.intel)?;
     let unusable = tell_sources(&loaded.sources);
+    if !unusable.is_empty() && unusable.len() == loaded.sources.len() {
+        return Err(Failure::Usage(unusable.join("\n")));
+    }
     let load_seconds = begin.elapsed().as_secs_f64();
     let clock = match arguments.validity {
         Validity::Capture => Clock::Capture,
@@ -167,6 +171,30 @@ pub(super) fn run(arguments: Arguments, colour: Colour) -> Result<Ended, Failure
     Ok(if matched { Ended::Matched } else { Ended::Done })
 }
 
+/// Standard input is read once, and standard output takes one kind of data.
+fn check_standard_streams(arguments: &Arguments) -> Result<(), Failure> {
+    let is_standard = |path: &PathBuf| path.as_os_str() == "-";
+    if arguments.captures.iter().any(is_standard) && arguments.intel.iter().any(is_standard) {
+        return Err(Failure::Usage(
+            "-: standard input is either a capture or indicators; name a file for one of them"
+                .into(),
+        ));
+    }
+    let outputs = [&arguments.events, &arguments.sightings, &arguments.stats];
+    if outputs
+        .into_iter()
+        .flatten()
+        .filter(|path| is_standard(path))
+        .count()
+        > 1
+    {
+        return Err(Failure::Usage(
+            "-: only one of --events, --sightings and --stats can go to standard output".into(),
+        ));
+    }
+    Ok(())
+}
+
 fn workers(arguments: &Arguments) -> usize {
     arguments.workers.map_or_else(
         || {
@@ -206,6 +234,7 @@ fn tell_sources(sources: &[LoadedSource]) -> Vec<String> {
         }
         if let Some(skipped) = &source.skipped {
             terminal::say("warning", &skipped.to_string());
+            continue;
         }
         if let Some(first) = report.refused.first() {
             terminal::say(
@@ -376,7 +405,8 @@ impl<'r> Taker<'r> {
         if !arguments.quiet && !stdout_is_data {
             let style = terminal::style(colour);
             let table = self.summary.render(&mut details, style);
-            let text = format!("{table}{}", table::conclude(counted, style));
+            let space = if table.is_empty() { "" } else { "\n" };
+            let text = format!("{table}{space}{}", table::conclude(counted, style));
             terminal::print(&text).map_err(|e| Failure::Running(e.to_string()))?;
         }
         Ok(())

@@ -68,7 +68,11 @@ fn draw(reports: &[&SourceReport], style: Style) -> String {
             report.duplicate,
             report.allowlisted,
         ];
-        let source = shorten(&report.file, usize::from(style.width / 3).max(16)).into_owned();
+        let source = shorten(
+            &printable(&report.file),
+            usize::from(style.width / 3).max(16),
+        )
+        .into_owned();
         let cells = counts.map(|n| Cell::new(grouped(n)).set_alignment(CellAlignment::Right));
         table.add_row(std::iter::once(Cell::new(source)).chain(cells));
     }
@@ -94,7 +98,10 @@ fn list_refused(report: &SourceReport, style: Style, out: &mut String) {
         // a long reason wraps on a terminal; only an absurd one is cut
         say(
             out,
-            &format!("  {}", shorten(&line, usize::from(style.width) * 4)),
+            &format!(
+                "  {}",
+                shorten(&printable(&line), usize::from(style.width) * 4)
+            ),
         );
     }
     let left = report.refused.len().saturating_sub(MAX_LISTED);
@@ -119,7 +126,11 @@ fn count_unseeable(reports: &[&SourceReport], style: Style, out: &mut String) {
     sorted.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
     let left = sorted.len().saturating_sub(MAX_LISTED);
     for (reason, count) in sorted.into_iter().take(MAX_LISTED) {
-        let reason = shorten(reason, usize::from(style.width).saturating_sub(10)).into_owned();
+        let reason = shorten(
+            &printable(reason),
+            usize::from(style.width).saturating_sub(10),
+        )
+        .into_owned();
         say(out, &format!("{:>8}  {reason}", grouped(count)));
     }
     if left > 0 {

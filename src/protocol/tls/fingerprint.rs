@@ -55,9 +55,8 @@ impl ClientHello<'_> {
 
     /// JA4; it begins with `t` over TCP and with `q` over QUIC.
     ///
-    /// A first application protocol that begins or ends with a byte other than an ASCII
-    /// letter or digit stands there in hexadecimal, as the specification has it (an early
-    /// implementation of its authors wrote `99`).
+    /// A first application protocol that begins or ends with an ASCII character other than a
+    /// letter or digit stands there in hexadecimal.
     pub fn ja4(&self) -> Ja4 {
         let version = self
             .supported_versions()
