@@ -5,6 +5,7 @@ use crate::protocol::Parser;
 use crate::protocol::Probe;
 use crate::protocol::dns::DnsStream;
 use crate::protocol::http::HttpParser;
+use crate::protocol::http2::Http2Parser;
 use crate::protocol::socks::SocksParser;
 use crate::protocol::tls::TlsParser;
 
@@ -30,6 +31,11 @@ pub const STREAM_PROTOCOLS: &[StreamProtocol] = &[
         name: "http",
         probe: HttpParser::probe,
         parser: || Box::new(HttpParser::new()),
+    },
+    StreamProtocol {
+        name: "http2",
+        probe: Http2Parser::probe,
+        parser: || Box::new(Http2Parser::new()),
     },
     StreamProtocol {
         name: "socks",
