@@ -83,11 +83,15 @@ pub enum Place {
     HttpRequestBody,
     /// The content that an HTTP response carried.
     HttpResponseBody,
+    /// The key exchange of an SSH client (its fingerprint).
+    SshClientKex,
+    /// The key exchange of an SSH server (its fingerprint).
+    SshServerKex,
 }
 
 impl Place {
     /// Every place, in the order of their declaration.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::FlowSrc,
         Self::FlowDst,
         Self::FlowTunnelSrc,
@@ -106,6 +110,8 @@ impl Place {
         Self::HttpRequest,
         Self::HttpRequestBody,
         Self::HttpResponseBody,
+        Self::SshClientKex,
+        Self::SshServerKex,
     ];
 
     /// The name that events carry.
@@ -129,6 +135,8 @@ impl Place {
             Self::HttpRequest => "http.request",
             Self::HttpRequestBody => "http.request.body",
             Self::HttpResponseBody => "http.response.body",
+            Self::SshClientKex => "ssh.client_kex",
+            Self::SshServerKex => "ssh.server_kex",
         }
     }
 

@@ -12,6 +12,7 @@ pub mod dns;
 pub mod http;
 pub mod registry;
 pub mod socks;
+pub mod ssh;
 pub mod tls;
 
 use crate::flow::Direction;
@@ -60,6 +61,10 @@ pub struct Wants {
     pub ja3s: bool,
     /// JA4 of TLS clients.
     pub ja4: bool,
+    /// HASSH of SSH clients.
+    pub hassh: bool,
+    /// HASSH of SSH servers.
+    pub hassh_server: bool,
 }
 
 impl Wants {
@@ -73,6 +78,8 @@ impl Wants {
         ja3: true,
         ja3s: true,
         ja4: true,
+        hassh: true,
+        hassh_server: true,
     };
 
     /// Whether any digest of file contents is asked for.
@@ -101,6 +108,8 @@ pub enum Message<'a> {
     HttpRequest(http::HttpRequest<'a>),
     /// An HTTP/1 response head.
     HttpResponse(http::HttpResponse<'a>),
+    /// One side's half of an SSH key exchange.
+    Ssh(ssh::KeyExchange<'a>),
     /// A file whose transfer has finished.
     File(File<'a>),
     /// Malformed or evasive traffic.

@@ -6,6 +6,7 @@ use crate::protocol::Probe;
 use crate::protocol::dns::DnsStream;
 use crate::protocol::http::HttpParser;
 use crate::protocol::socks::SocksParser;
+use crate::protocol::ssh::SshParser;
 use crate::protocol::tls::TlsParser;
 
 /// A protocol over a reliable stream.
@@ -26,6 +27,11 @@ pub const STREAM_PROTOCOLS: &[StreamProtocol] = &[
         name: "http",
         probe: HttpParser::probe,
         parser: || Box::new(HttpParser::new()),
+    },
+    StreamProtocol {
+        name: "ssh",
+        probe: SshParser::probe,
+        parser: || Box::new(SshParser::new()),
     },
     StreamProtocol {
         name: "socks",

@@ -446,7 +446,8 @@ fn affected(found: &Match) -> IpAddr {
         | Place::DnsAnswer
         | Place::TlsServerHello
         | Place::TlsCertificate
-        | Place::HttpResponseBody => found.flow.destination,
+        | Place::HttpResponseBody
+        | Place::SshServerKex => found.flow.destination,
         Place::FlowDst
         | Place::FlowTunnelDst
         | Place::Flow
@@ -458,7 +459,8 @@ fn affected(found: &Match) -> IpAddr {
         | Place::HttpUserAgent
         | Place::HttpHeader
         | Place::HttpRequest
-        | Place::HttpRequestBody => found.flow.source,
+        | Place::HttpRequestBody
+        | Place::SshClientKex => found.flow.source,
     }
 }
 

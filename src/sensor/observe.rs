@@ -23,6 +23,7 @@ use crate::protocol::Wants;
 use crate::protocol::dns::DnsItem;
 use crate::protocol::dns::DnsMessage;
 use crate::protocol::http::HttpRequest;
+use crate::protocol::ssh::KeyExchange;
 use crate::protocol::tls::Certificate;
 use crate::protocol::tls::ClientHello;
 use crate::protocol::tls::ServerHello;
@@ -89,6 +90,8 @@ impl FlowFacts {
             ja3: None,
             ja3s: None,
             ja4: None,
+            hassh: None,
+            hassh_server: None,
         }
     }
 
@@ -258,6 +261,7 @@ impl Observer {
             Message::Certificate(certificate) => self.observe_certificate(&certificate, facts),
             Message::HttpRequest(request) => self.observe_request(&request, facts),
             Message::HttpResponse(_) => {}
+            Message::Ssh(exchange) => self.observe_key_exchange(&exchange, facts),
             Message::File(file) => self.observe_file(&file, facts),
             Message::Anomaly(anomaly) => self.note_anomaly(anomaly.0),
         }
@@ -441,6 +445,31 @@ impl Observer {
             let sight = Sight { evidence: &evidence, ..Sight::new(kind, &value, Place::HttpRequest) };
             self.report(&sight, facts, direction);
         }
+    }
+
+    fn observe_key_exchange(&mut self, exchange: &KeyExchange<'_>, facts: &FlowFacts) {
+        let direction = exchange.direction();
+        let matcher = Arc::clone(&self.matcher);
+        let digest = exchange.fingerprint();
+        let text = hex(&digest);
+        self.hits.begin();
+        match direction {
+            Direction::ToServer => {
+                self.note_transaction("ssh");
+                let view = TrafficView { hassh: Some(&text), ..facts.view() };
+                matcher.text(KeyKind::Hassh, &digest, &view, self.now, &mut self.hits);
+                self.report_fingerprint(&text, "x_hassh", Place::SshClientKex, facts, direction);
+                matcher.client_kex(&view, self.now, &mut self.hits);
+            }
+            Direction::ToClient => {
+                let view = TrafficView { hassh_server: Some(&text), ..facts.view() };
+                matcher.text(KeyKind::HasshServer, &digest, &view, self.now, &mut self.hits);
+                let place = Place::SshServerKex;
+                self.report_fingerprint(&text, "x_hassh_server", place, facts, direction);
+                matcher.server_kex(&view, self.now, &mut self.hits);
+            }
+        }
+        self.report_flow(facts, direction);
     }
 
     fn observe_file(&mut self, file: &File<'_>, facts: &FlowFacts) {
