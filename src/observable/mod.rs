@@ -87,11 +87,13 @@ pub enum Place {
     SshClientKex,
     /// The key exchange of an SSH server (its fingerprint).
     SshServerKex,
+    /// A file that was read or written over SMB.
+    SmbFile,
 }
 
 impl Place {
     /// Every place, in the order of their declaration.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::FlowSrc,
         Self::FlowDst,
         Self::FlowTunnelSrc,
@@ -112,6 +114,7 @@ impl Place {
         Self::HttpResponseBody,
         Self::SshClientKex,
         Self::SshServerKex,
+        Self::SmbFile,
     ];
 
     /// The name that events carry.
@@ -137,6 +140,7 @@ impl Place {
             Self::HttpResponseBody => "http.response.body",
             Self::SshClientKex => "ssh.client_kex",
             Self::SshServerKex => "ssh.server_kex",
+            Self::SmbFile => "smb.file",
         }
     }
 

@@ -11,6 +11,7 @@ pub mod digest;
 pub mod dns;
 pub mod http;
 pub mod registry;
+pub mod smb;
 pub mod socks;
 pub mod ssh;
 pub mod tls;

@@ -5,6 +5,7 @@ use crate::protocol::Parser;
 use crate::protocol::Probe;
 use crate::protocol::dns::DnsStream;
 use crate::protocol::http::HttpParser;
+use crate::protocol::smb::SmbParser;
 use crate::protocol::socks::SocksParser;
 use crate::protocol::ssh::SshParser;
 use crate::protocol::tls::TlsParser;
@@ -33,6 +34,7 @@ pub const STREAM_PROTOCOLS: &[StreamProtocol] = &[
         probe: SshParser::probe,
         parser: || Box::new(SshParser::new()),
     },
+    StreamProtocol { name: "smb", probe: SmbParser::probe, parser: || Box::new(SmbParser::new()) },
     StreamProtocol {
         name: "socks",
         probe: SocksParser::probe,

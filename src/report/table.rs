@@ -447,7 +447,8 @@ fn affected(found: &Match) -> IpAddr {
         | Place::TlsServerHello
         | Place::TlsCertificate
         | Place::HttpResponseBody
-        | Place::SshServerKex => found.flow.destination,
+        | Place::SshServerKex
+        | Place::SmbFile => found.flow.destination,
         Place::FlowDst
         | Place::FlowTunnelDst
         | Place::Flow

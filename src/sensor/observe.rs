@@ -474,9 +474,10 @@ impl Observer {
 
     fn observe_file(&mut self, file: &File<'_>, facts: &FlowFacts) {
         let matcher = Arc::clone(&self.matcher);
-        let place = match file.direction {
-            Direction::ToServer => Place::HttpRequestBody,
-            Direction::ToClient => Place::HttpResponseBody,
+        let place = match (facts.app_proto, file.direction) {
+            (Some("smb"), _) => Place::SmbFile,
+            (_, Direction::ToServer) => Place::HttpRequestBody,
+            (_, Direction::ToClient) => Place::HttpResponseBody,
         };
         let evidence = || Evidence::File {
             name: file.name.map(str::to_owned),
