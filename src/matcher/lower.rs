@@ -424,7 +424,7 @@ impl Lookup {
                 }
             }
             Self::Url => {
-                let url = http::normalise_url(text).ok_or_else(|| refuse("a URL"))?;
+                let url = normalise_url(text).ok_or_else(|| refuse("a URL"))?;
                 keyed(KeyKind::Url, url.into_bytes())
             }
             Self::Digest(kind, length) => {
@@ -437,6 +437,16 @@ impl Lookup {
             Self::Text(kind) => keyed(kind, text.clone().into_bytes()),
             Self::Port(_) => return Ok(None),
         }))
+    }
+}
+
+/// A URL in normal form. Many partners leave out the scheme; what a sensor sees of such a URL is
+/// the one with `http`.
+fn normalise_url(text: &str) -> Option<String> {
+    if text.contains("://") {
+        http::normalise_url(text)
+    } else {
+        http::normalise_url(&format!("http://{text}"))
     }
 }
 
@@ -593,7 +603,7 @@ fn normal_text(path: &ObjectPath, operator: Operator, text: &str) -> String {
         return name::normalise(text).map_or_else(|| text.to_owned(), |n| n.into_owned());
     }
     if equal && path.object_type == "url" {
-        return http::normalise_url(text).unwrap_or_else(|| text.to_owned());
+        return normalise_url(text).unwrap_or_else(|| text.to_owned());
     }
     if ignores_case {
         text.to_lowercase()

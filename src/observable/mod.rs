@@ -69,6 +69,10 @@ pub enum Place {
     TlsServerHello,
     /// A certificate that a TLS server showed.
     TlsCertificate,
+    /// The server name of a ClientHello over QUIC.
+    QuicSni,
+    /// A ClientHello over QUIC as a whole (its fingerprint).
+    QuicClientHello,
     /// The host that an HTTP request names.
     HttpHost,
     /// The full URL of an HTTP request.
@@ -93,7 +97,7 @@ pub enum Place {
 
 impl Place {
     /// Every place, in the order of their declaration.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::FlowSrc,
         Self::FlowDst,
         Self::FlowTunnelSrc,
@@ -105,6 +109,8 @@ impl Place {
         Self::TlsClientHello,
         Self::TlsServerHello,
         Self::TlsCertificate,
+        Self::QuicSni,
+        Self::QuicClientHello,
         Self::HttpHost,
         Self::HttpUrl,
         Self::HttpUserAgent,
@@ -131,6 +137,8 @@ impl Place {
             Self::TlsClientHello => "tls.client_hello",
             Self::TlsServerHello => "tls.server_hello",
             Self::TlsCertificate => "tls.certificate",
+            Self::QuicSni => "quic.sni",
+            Self::QuicClientHello => "quic.client_hello",
             Self::HttpHost => "http.host",
             Self::HttpUrl => "http.url",
             Self::HttpUserAgent => "http.user_agent",

@@ -23,7 +23,11 @@ pub struct StreamProtocol {
 
 /// Every protocol, in the order in which they are asked; the first that is certain is taken.
 pub const STREAM_PROTOCOLS: &[StreamProtocol] = &[
-    StreamProtocol { name: "tls", probe: TlsParser::probe, parser: || Box::new(TlsParser::new()) },
+    StreamProtocol {
+        name: "tls",
+        probe: TlsParser::probe,
+        parser: || Box::new(TlsParser::new()),
+    },
     StreamProtocol {
         name: "http",
         probe: HttpParser::probe,
@@ -34,7 +38,11 @@ pub const STREAM_PROTOCOLS: &[StreamProtocol] = &[
         probe: SshParser::probe,
         parser: || Box::new(SshParser::new()),
     },
-    StreamProtocol { name: "smb", probe: SmbParser::probe, parser: || Box::new(SmbParser::new()) },
+    StreamProtocol {
+        name: "smb",
+        probe: SmbParser::probe,
+        parser: || Box::new(SmbParser::new()),
+    },
     StreamProtocol {
         name: "socks",
         probe: SocksParser::probe,
