@@ -90,7 +90,7 @@ pub struct Observable {
     /// Where it was.
     pub place: Place,
     /// For fingerprints and user agents, which property of network-traffic: `x_ja3_hash`,
-    /// `x_ja3s_hash`, `x_ja4`, `user_agent`. `None` for the others.
+    /// `x_ja3s_hash`, `x_ja4`, `x_hassh`, `x_hassh_server`, `user_agent`. `None` for the others.
     pub property: Option<&'static str>,
     /// What else is known of it, for sightings.
     pub evidence: Evidence,
@@ -263,6 +263,8 @@ impl Matcher {
             ja3: set.has(KeyKind::Ja3) || reads.ja3,
             ja3s: set.has(KeyKind::Ja3s) || reads.ja3s,
             ja4: set.has(KeyKind::Ja4) || reads.ja4,
+            hassh: set.has(KeyKind::Hassh) || reads.hassh,
+            hassh_server: set.has(KeyKind::HasshServer) || reads.hassh_server,
         };
         let walks_parents =
             subdomains.always || subdomains.always_of_source.contains(&true) || set.has_subtrees();
@@ -500,6 +502,16 @@ impl Matcher {
         self.traffic(Stage::ServerHello, view, now, hits);
     }
 
+    /// Patterns over an SSH client's key exchange.
+    pub fn client_kex(&self, view: &TrafficView<'_>, now: Timestamp, hits: &mut Hits) {
+        self.traffic(Stage::ClientKex, view, now, hits);
+    }
+
+    /// Patterns over an SSH server's key exchange.
+    pub fn server_kex(&self, view: &TrafficView<'_>, now: Timestamp, hits: &mut Hits) {
+        self.traffic(Stage::ServerKex, view, now, hits);
+    }
+
     fn traffic(&self, stage: Stage, view: &TrafficView<'_>, now: Timestamp, hits: &mut Hits) {
         if !self.programs.wants_stage(stage) {
             return;
@@ -530,7 +542,12 @@ impl Matcher {
         for (kind, end) in ports {
             self.each_posting(kind, &End::port(&end).to_be_bytes(), &mut call);
         }
-        for (kind, text) in [(KeyKind::Ja3, view.ja3), (KeyKind::Ja3s, view.ja3s)] {
+        for (kind, text) in [
+            (KeyKind::Ja3, view.ja3),
+            (KeyKind::Ja3s, view.ja3s),
+            (KeyKind::Hassh, view.hassh),
+            (KeyKind::HasshServer, view.hassh_server),
+        ] {
             if let Some(digest) = text.and_then(|t| u128::from_str_radix(t, 16).ok()) {
                 self.each_posting(kind, &digest.to_be_bytes(), &mut call);
             }

@@ -45,7 +45,7 @@ use std::sync::OnceLock;
 pub const MAGIC: [u8; 8] = *b"WPSET\0\r\n";
 
 /// Version of the format: raised with every change that an older program would misread.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Reads 0x04030201 where the byte order differs.
 const BYTE_ORDER: u32 = 0x0102_0304;
@@ -112,11 +112,15 @@ pub enum KeyKind {
     DestinationPort,
     /// Source port, likewise.
     SourcePort,
+    /// 16 bytes.
+    Hassh,
+    /// 16 bytes.
+    HasshServer,
 }
 
 impl KeyKind {
     /// How many there are.
-    pub const COUNT: usize = 16;
+    pub const COUNT: usize = 18;
 
     /// Every kind, in the order of their tables.
     pub const ALL: [Self; Self::COUNT] = [
@@ -136,6 +140,8 @@ impl KeyKind {
         Self::UserAgent,
         Self::DestinationPort,
         Self::SourcePort,
+        Self::Hassh,
+        Self::HasshServer,
     ];
 }
 

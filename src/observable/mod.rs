@@ -87,11 +87,17 @@ pub enum Place {
     HttpRequestBody,
     /// The content that an HTTP response carried.
     HttpResponseBody,
+    /// The key exchange of an SSH client (its fingerprint).
+    SshClientKex,
+    /// The key exchange of an SSH server (its fingerprint).
+    SshServerKex,
+    /// A file that was read or written over SMB.
+    SmbFile,
 }
 
 impl Place {
     /// Every place, in the order of their declaration.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 23] = [
         Self::FlowSrc,
         Self::FlowDst,
         Self::FlowTunnelSrc,
@@ -112,6 +118,9 @@ impl Place {
         Self::HttpRequest,
         Self::HttpRequestBody,
         Self::HttpResponseBody,
+        Self::SshClientKex,
+        Self::SshServerKex,
+        Self::SmbFile,
     ];
 
     /// The name that events carry.
@@ -137,6 +146,9 @@ impl Place {
             Self::HttpRequest => "http.request",
             Self::HttpRequestBody => "http.request.body",
             Self::HttpResponseBody => "http.response.body",
+            Self::SshClientKex => "ssh.client_kex",
+            Self::SshServerKex => "ssh.server_kex",
+            Self::SmbFile => "smb.file",
         }
     }
 

@@ -13,7 +13,9 @@ pub mod http;
 pub mod http2;
 pub mod quic;
 pub mod registry;
+pub mod smb;
 pub mod socks;
+pub mod ssh;
 pub mod tls;
 
 use crate::flow::Direction;
@@ -62,6 +64,10 @@ pub struct Wants {
     pub ja3s: bool,
     /// JA4 of TLS clients.
     pub ja4: bool,
+    /// HASSH of SSH clients.
+    pub hassh: bool,
+    /// HASSH of SSH servers.
+    pub hassh_server: bool,
 }
 
 impl Wants {
@@ -75,6 +81,8 @@ impl Wants {
         ja3: true,
         ja3s: true,
         ja4: true,
+        hassh: true,
+        hassh_server: true,
     };
 
     /// Whether any digest of file contents is asked for.
@@ -103,6 +111,8 @@ pub enum Message<'a> {
     HttpRequest(http::HttpRequest<'a>),
     /// An HTTP response head.
     HttpResponse(http::HttpResponse<'a>),
+    /// One side's half of an SSH key exchange.
+    Ssh(ssh::KeyExchange<'a>),
     /// A file whose transfer has finished.
     File(File<'a>),
     /// Malformed or evasive traffic.

@@ -6,7 +6,9 @@ use crate::protocol::Probe;
 use crate::protocol::dns::DnsStream;
 use crate::protocol::http::HttpParser;
 use crate::protocol::http2::Http2Parser;
+use crate::protocol::smb::SmbParser;
 use crate::protocol::socks::SocksParser;
+use crate::protocol::ssh::SshParser;
 use crate::protocol::tls::TlsParser;
 
 /// A protocol over a reliable stream.
@@ -36,6 +38,16 @@ pub const STREAM_PROTOCOLS: &[StreamProtocol] = &[
         name: "http2",
         probe: Http2Parser::probe,
         parser: || Box::new(Http2Parser::new()),
+    },
+    StreamProtocol {
+        name: "ssh",
+        probe: SshParser::probe,
+        parser: || Box::new(SshParser::new()),
+    },
+    StreamProtocol {
+        name: "smb",
+        probe: SmbParser::probe,
+        parser: || Box::new(SmbParser::new()),
     },
     StreamProtocol {
         name: "socks",

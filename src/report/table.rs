@@ -445,7 +445,9 @@ fn affected(found: &Match) -> IpAddr {
         | Place::DnsAnswer
         | Place::TlsServerHello
         | Place::TlsCertificate
-        | Place::HttpResponseBody => found.flow.destination,
+        | Place::HttpResponseBody
+        | Place::SshServerKex
+        | Place::SmbFile => found.flow.destination,
         Place::FlowDst
         | Place::FlowTunnelDst
         | Place::Flow
@@ -459,7 +461,8 @@ fn affected(found: &Match) -> IpAddr {
         | Place::HttpUserAgent
         | Place::HttpHeader
         | Place::HttpRequest
-        | Place::HttpRequestBody => found.flow.source,
+        | Place::HttpRequestBody
+        | Place::SshClientKex => found.flow.source,
     }
 }
 

@@ -23,6 +23,7 @@ use crate::protocol::Wants;
 use crate::protocol::dns::DnsItem;
 use crate::protocol::dns::DnsMessage;
 use crate::protocol::http::HttpRequest;
+use crate::protocol::ssh::KeyExchange;
 use crate::protocol::tls::Certificate;
 use crate::protocol::tls::ClientHello;
 use crate::protocol::tls::ServerHello;
@@ -94,6 +95,8 @@ impl FlowFacts {
             ja3: None,
             ja3s: None,
             ja4: None,
+            hassh: None,
+            hassh_server: None,
         }
     }
 
@@ -288,6 +291,7 @@ impl Observer {
             Message::Certificate(certificate) => self.observe_certificate(&certificate, facts),
             Message::HttpRequest(request) => self.observe_request(&request, facts),
             Message::HttpResponse(_) => {}
+            Message::Ssh(exchange) => self.observe_key_exchange(&exchange, facts),
             Message::File(file) => self.observe_file(&file, facts),
             Message::Anomaly(anomaly) => self.note_anomaly(anomaly.0),
         }
@@ -528,11 +532,49 @@ impl Observer {
         }
     }
 
+    fn observe_key_exchange(&mut self, exchange: &KeyExchange<'_>, facts: &FlowFacts) {
+        let direction = exchange.direction();
+        let matcher = Arc::clone(&self.matcher);
+        let digest = exchange.fingerprint();
+        let text = hex(&digest);
+        self.hits.begin();
+        match direction {
+            Direction::ToServer => {
+                self.note_transaction("ssh");
+                let view = TrafficView {
+                    hassh: Some(&text),
+                    ..facts.view()
+                };
+                matcher.text(KeyKind::Hassh, &digest, &view, self.now, &mut self.hits);
+                self.report_fingerprint(&text, "x_hassh", Place::SshClientKex, facts, direction);
+                matcher.client_kex(&view, self.now, &mut self.hits);
+            }
+            Direction::ToClient => {
+                let view = TrafficView {
+                    hassh_server: Some(&text),
+                    ..facts.view()
+                };
+                matcher.text(
+                    KeyKind::HasshServer,
+                    &digest,
+                    &view,
+                    self.now,
+                    &mut self.hits,
+                );
+                let place = Place::SshServerKex;
+                self.report_fingerprint(&text, "x_hassh_server", place, facts, direction);
+                matcher.server_kex(&view, self.now, &mut self.hits);
+            }
+        }
+        self.report_flow(facts, direction);
+    }
+
     fn observe_file(&mut self, file: &File<'_>, facts: &FlowFacts) {
         let matcher = Arc::clone(&self.matcher);
-        let place = match file.direction {
-            Direction::ToServer => Place::HttpRequestBody,
-            Direction::ToClient => Place::HttpResponseBody,
+        let place = match (facts.app_proto, file.direction) {
+            (Some("smb"), _) => Place::SmbFile,
+            (_, Direction::ToServer) => Place::HttpRequestBody,
+            (_, Direction::ToClient) => Place::HttpResponseBody,
         };
         let evidence = || Evidence::File {
             name: file.name.map(str::to_owned),
