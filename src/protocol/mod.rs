@@ -11,6 +11,7 @@ pub mod digest;
 pub mod dns;
 pub mod http;
 pub mod registry;
+pub mod smtp;
 pub mod socks;
 pub mod tls;
 
@@ -52,6 +53,8 @@ pub struct Wants {
     pub sha256: bool,
     /// Names or sizes of transferred files (content need not be hashed).
     pub file_names: bool,
+    /// Links in the texts of mails.
+    pub links: bool,
     /// TLS certificates, in any way.
     pub certificates: bool,
     /// JA3 of TLS clients.
@@ -69,6 +72,7 @@ impl Wants {
         sha1: true,
         sha256: true,
         file_names: true,
+        links: true,
         certificates: true,
         ja3: true,
         ja3s: true,
@@ -101,6 +105,12 @@ pub enum Message<'a> {
     HttpRequest(http::HttpRequest<'a>),
     /// An HTTP/1 response head.
     HttpResponse(http::HttpResponse<'a>),
+    /// An address that a mail's dialogue named.
+    EnvelopeAddress(smtp::EnvelopeAddress<'a>),
+    /// A mail whose header is complete.
+    Mail(smtp::Mail<'a>),
+    /// The links in a mail's texts; sent when the mail has ended.
+    MailLinks(smtp::MailLinks<'a>),
     /// A file whose transfer has finished.
     File(File<'a>),
     /// Malformed or evasive traffic.

@@ -5,6 +5,7 @@ use crate::protocol::Parser;
 use crate::protocol::Probe;
 use crate::protocol::dns::DnsStream;
 use crate::protocol::http::HttpParser;
+use crate::protocol::smtp::SmtpParser;
 use crate::protocol::socks::SocksParser;
 use crate::protocol::tls::TlsParser;
 
@@ -26,6 +27,11 @@ pub const STREAM_PROTOCOLS: &[StreamProtocol] = &[
         name: "http",
         probe: HttpParser::probe,
         parser: || Box::new(HttpParser::new()),
+    },
+    StreamProtocol {
+        name: "smtp",
+        probe: SmtpParser::probe,
+        parser: || Box::new(SmtpParser::new()),
     },
     StreamProtocol {
         name: "socks",
