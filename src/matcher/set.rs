@@ -43,7 +43,7 @@ use std::sync::OnceLock;
 pub const MAGIC: [u8; 8] = *b"WPSET\0\r\n";
 
 /// Version of the format: raised with every change that an older program would misread.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Reads 0x04030201 where the byte order differs.
 const BYTE_ORDER: u32 = 0x0102_0304;
@@ -110,11 +110,15 @@ pub enum KeyKind {
     DestinationPort,
     /// Source port, likewise.
     SourcePort,
+    /// Normal form of [`crate::observable::mail`].
+    EmailAddr,
+    /// Subject of a mail, decoded.
+    EmailSubject,
 }
 
 impl KeyKind {
     /// How many there are.
-    pub const COUNT: usize = 16;
+    pub const COUNT: usize = 18;
 
     /// Every kind, in the order of their tables.
     pub const ALL: [Self; Self::COUNT] = [
@@ -134,6 +138,8 @@ impl KeyKind {
         Self::UserAgent,
         Self::DestinationPort,
         Self::SourcePort,
+        Self::EmailAddr,
+        Self::EmailSubject,
     ];
 }
 
@@ -478,6 +484,13 @@ impl IndicatorSet {
     /// Whether any value of a kind is looked up.
     pub(crate) fn has(&self, kind: KeyKind) -> bool {
         !self.section(BYTE_TABLES + 4 * kind as usize + 3).is_empty()
+    }
+
+    /// Whether any address is looked up.
+    pub(crate) fn has_addresses(&self) -> bool {
+        self.has(KeyKind::Ipv6)
+            || !self.v4().is_empty()
+            || [PREFIXES_V4, PREFIXES_V6].iter().any(|first| !self.section(first + 3).is_empty())
     }
 
     /// The postings that a packed one stands for.

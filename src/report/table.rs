@@ -458,7 +458,12 @@ fn affected(found: &Match) -> IpAddr {
         | Place::HttpUserAgent
         | Place::HttpHeader
         | Place::HttpRequest
-        | Place::HttpRequestBody => found.flow.source,
+        | Place::HttpRequestBody
+        | Place::SmtpMailFrom
+        | Place::SmtpRcptTo
+        | Place::SmtpHeader
+        | Place::SmtpAttachment
+        | Place::SmtpLink => found.flow.source,
     }
 }
 

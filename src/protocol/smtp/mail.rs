@@ -121,7 +121,7 @@ impl<'a> Mail<'a> {
 
     /// The decoded values of the fields of a name, in their order.
     pub fn values(&self, name: &str) -> impl Iterator<Item = String> {
-        self.fields().filter(move |(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| text(v))
+        self.fields().filter(move |(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| decode_value(v))
     }
 
     /// The decoded value of the first field of a name.
@@ -152,7 +152,7 @@ fn whole(value: &[u8]) -> Cow<'_, [u8]> {
 }
 
 /// The decoded text of a field's value.
-pub(super) fn text(value: &[u8]) -> String {
+pub fn decode_value(value: &[u8]) -> String {
     decode_words(&whole(value))
 }
 

@@ -41,3 +41,4 @@ pub use crate::protocol::smtp::mail::MAX_FIELDS;
 pub use crate::protocol::smtp::mail::MAX_RECIPIENTS;
 pub use crate::protocol::smtp::mail::Mail;
 pub use crate::protocol::smtp::mail::Role;
+pub use crate::protocol::smtp::mail::decode_value;
