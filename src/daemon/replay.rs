@@ -38,6 +38,13 @@ use std::hash::RandomState;
 use std::sync::Arc;
 use std::thread;
 
+/// Blocks after which a worker reports what it found, and that there was nothing else: waking the
+/// collector for every block costs more than most blocks.
+const REPORT_EVERY: u64 = 32;
+
+/// Matches after which it reports at once.
+const REPORT_MATCHES: usize = 256;
+
 /// Blocks that wait for one worker: enough to ride out an uneven block, little enough to stay
 /// in a shared cache.
 const QUEUE: usize = 4;
@@ -129,10 +136,13 @@ impl Batch {
     }
 }
 
-/// What one worker found in one batch.
+/// What one worker found.
 struct Found {
-    number: u64,
-    matches: Vec<Placed>,
+    worker: usize,
+    /// All batches before this one are covered.
+    before: u64,
+    /// Each with the number of its batch, ascending.
+    matches: Vec<(u64, Placed)>,
 }
 
 impl Replay {
@@ -161,7 +171,9 @@ impl Replay {
                 handles.push(
                     thread::Builder::new()
                         .name(format!("worker-{worker}"))
-                        .spawn_scoped(scope, move || work(worker, sensor, &batches, &found, &free))?,
+                        .spawn_scoped(scope, move || {
+                            work(worker, sensor, &batches, &found, &free)
+                        })?,
                 );
             }
             drop((found_sender, free_sender));
@@ -170,7 +182,12 @@ impl Replay {
                 .spawn_scoped(scope, move || collect(&found_receiver, workers, take))?;
             let mut reader = Reader::new(queues, free_receiver, workers);
             let read = reader.read_all(&self.inputs, &mut self.filter, progress);
-            let Reader { queues, mut stats, reports, .. } = reader;
+            let Reader {
+                queues,
+                mut stats,
+                reports,
+                ..
+            } = reader;
             drop(queues);
             for handle in handles {
                 add_counters(&mut stats, handle.join().map_err(|_| ReplayError::Stopped)?);
@@ -224,8 +241,11 @@ impl Reader {
     ) -> Result<(), ReplayError> {
         for input in inputs {
             let file = input.to_string();
-            let mut report =
-                CaptureReport { file: file.clone(), fatal: None, warnings: Vec::new() };
+            let mut report = CaptureReport {
+                file: file.clone(),
+                fatal: None,
+                warnings: Vec::new(),
+            };
             match CaptureReader::open(input.clone()) {
                 Err(error) => report.fatal = Some(error.to_string()),
                 Ok(mut capture) => {
@@ -235,21 +255,30 @@ impl Reader {
                     report.warnings = capture.warnings().iter().map(ToString::to_string).collect();
                     if capture.warnings_left_out() > 0 {
                         let more = capture.warnings_left_out();
-                        report.warnings.push(format!("{file}: {more} more like these"));
+                        report
+                            .warnings
+                            .push(format!("{file}: {more} more like these"));
                     }
                 }
             }
             self.reports.push(report);
         }
         let counters = self.decoder.fragment_counters();
-        let losses = [("fragments-expired", counters.expired), ("fragments-evicted", counters.evicted)];
+        let losses = [
+            ("fragments-expired", counters.expired),
+            ("fragments-evicted", counters.evicted),
+        ];
         for (cause, count) in losses {
             if count > 0 {
                 *self.stats.drops.entry(cause).or_default() += count;
             }
         }
         if counters.overlapping > 0 {
-            *self.stats.anomalies.entry("ip.fragment-overlap").or_default() += counters.overlapping;
+            *self
+                .stats
+                .anomalies
+                .entry("ip.fragment-overlap")
+                .or_default() += counters.overlapping;
         }
         Ok(())
     }
@@ -281,9 +310,19 @@ impl Reader {
         }
     }
 
-    fn decode(&mut self, batch: &mut Batch, filter: &mut Option<Filter>) -> Result<(), ReplayError> {
+    fn decode(
+        &mut self,
+        batch: &mut Batch,
+        filter: &mut Option<Filter>,
+    ) -> Result<(), ReplayError> {
         batch.clear(self.workers);
-        let Batch { block, packets, reassembled, tunnels, .. } = batch;
+        let Batch {
+            block,
+            packets,
+            reassembled,
+            tunnels,
+            ..
+        } = batch;
         let mut packet = Packet::default();
         for (position, frame) in block.frames.iter().enumerate() {
             let bytes = block.frame(frame);
@@ -296,8 +335,13 @@ impl Reader {
             self.stats.bytes += bytes.len() as u64;
             self.now = self.now.max(frame.timestamp);
             let link = LinkType(frame.link);
-            let outcome =
-                self.decoder.decode(link, frame.timestamp, bytes, frame.original_length, &mut packet);
+            let outcome = self.decoder.decode(
+                link,
+                frame.timestamp,
+                bytes,
+                frame.original_length,
+                &mut packet,
+            );
             match outcome {
                 Outcome::Packet => {}
                 Outcome::Fragment => continue,
@@ -327,7 +371,7 @@ impl Reader {
             let headers = self.decoder.tunnels();
             let at = (tunnels.len() as u32, headers.len() as u8);
             tunnels.extend_from_slice(headers);
-            let shard = (flow_hash(&packet, &SHARD_KEY) % SHARDS as u64) as u8;
+            let shard = (flow_hash(&packet, &SHARD_KEY) >> 32) as u8 % SHARDS as u8;
             let record = Record {
                 packet,
                 timestamp: frame.timestamp,
@@ -350,7 +394,9 @@ impl Reader {
         self.number += 1;
         let batch = Arc::new(batch);
         for queue in &self.queues {
-            queue.send(Arc::clone(&batch)).map_err(|_| ReplayError::Stopped)?;
+            queue
+                .send(Arc::clone(&batch))
+                .map_err(|_| ReplayError::Stopped)?;
         }
         Ok(())
     }
@@ -364,10 +410,15 @@ fn work(
     found: &Sender<Found>,
     free: &Sender<Batch>,
 ) -> Counters {
+    let mut matches: Vec<(u64, Placed)> = Vec::new();
     let mut next = 0;
     for batch in batches {
         for record in batch.packets.get(worker).into_iter().flatten() {
-            let bytes = if record.packet.reassembled { &batch.reassembled } else { &batch.block.bytes };
+            let bytes = if record.packet.reassembled {
+                &batch.reassembled
+            } else {
+                &batch.block.bytes
+            };
             let (start, count) = record.tunnels;
             let tunnels = start as usize..start as usize + usize::from(count);
             sensor.handle_packet(&Arrival {
@@ -381,37 +432,56 @@ fn work(
             });
         }
         sensor.handle_timeout(batch.ends_at);
-        next = batch.number + 1;
-        let matches = sensor.drain();
-        if found.send(Found { number: batch.number, matches }).is_err() {
-            break;
-        }
+        let number = batch.number;
+        next = number + 1;
         if let Some(batch) = Arc::into_inner(batch) {
             // the reader is gone at the end, and needs it no more
             let _ = free.send(batch);
         }
+        matches.extend(sensor.drain().into_iter().map(|placed| (number, placed)));
+        if next.is_multiple_of(REPORT_EVERY) || matches.len() >= REPORT_MATCHES {
+            let matches = std::mem::take(&mut matches);
+            if found
+                .send(Found {
+                    worker,
+                    before: next,
+                    matches,
+                })
+                .is_err()
+            {
+                break;
+            }
+        }
     }
     sensor.finish();
-    let _ = found.send(Found { number: next, matches: sensor.drain() });
+    matches.extend(sensor.drain().into_iter().map(|placed| (next, placed)));
+    // a collector that is gone has failed, which its join tells
+    let _ = found.send(Found {
+        worker,
+        before: u64::MAX,
+        matches,
+    });
     sensor.counters().clone()
 }
 
 /// Puts the matches of all workers in order and hands them on; returns how many there were.
 fn collect(found: &Receiver<Found>, workers: usize, take: &mut (dyn FnMut(Match) + Send)) -> u64 {
-    let mut waiting: BTreeMap<u64, (usize, Vec<Placed>)> = BTreeMap::new();
-    let mut next = 0;
+    let mut waiting: BTreeMap<u64, Vec<Placed>> = BTreeMap::new();
+    let mut covered = vec![0; workers];
     let mut count = 0;
     for part in found {
-        let entry = waiting.entry(part.number).or_default();
-        entry.0 += 1;
-        entry.1.extend(part.matches);
-        while let Some((_, mut matches)) =
-            waiting.first_entry().filter(|e| *e.key() == next && e.get().0 == workers).map(|e| e.remove_entry().1)
-        {
+        for (number, placed) in part.matches {
+            waiting.entry(number).or_default().push(placed);
+        }
+        if let Some(before) = covered.get_mut(part.worker) {
+            *before = part.before;
+        }
+        let ready = covered.iter().copied().min().unwrap_or(u64::MAX);
+        while let Some(entry) = waiting.first_entry().filter(|e| *e.key() < ready) {
+            let mut matches = entry.remove();
             matches.sort_by_key(|placed| placed.order);
             count += matches.len() as u64;
             matches.into_iter().for_each(|placed| take(placed.found));
-            next += 1;
         }
     }
     count

@@ -22,6 +22,10 @@ use std::borrow::Cow;
 /// less than 100 bytes, and sets keep many of them.
 const LONGEST_ID: usize = 256;
 
+/// Values of a list of labels or markings beyond this refuse the object: real
+/// ones have some dozen, and each is compared with all the others.
+const MOST_VALUES: usize = 1_000;
+
 /// The extension by which STIX 2.1 says TLP 2.0.
 const TLP_2_EXTENSION: &str = "extension-definition--60a3c5c5-0d10-413e-aab3-9e08dde9e88d";
 
@@ -93,6 +97,8 @@ members! {
 #[derive(Debug, Default)]
 pub(super) struct Object<'a> {
     values: [Option<&'a str>; Member::NAMES.len()],
+    /// One bit a member, set where its value is a string with an escape sequence.
+    escaped: u32,
     twice: Option<Member>,
 }
 
@@ -144,8 +150,10 @@ impl<'a> Object<'a> {
         }
         loop {
             let name = scanner.name()?;
+            let member = named(name, scanner.escaped());
             let value = scanner.value()?;
-            if let Some(member) = named(name) {
+            if let Some(member) = member {
+                self.escaped |= u32::from(scanner.escaped()) << member as u32;
                 let place = self.values.get_mut(member as usize);
                 if place.is_some_and(|place| place.replace(value).is_some()) {
                     self.twice = Some(member);
@@ -160,6 +168,11 @@ impl<'a> Object<'a> {
                 _ => return scanner.malformed("a comma or '}' is expected here"),
             }
         }
+    }
+
+    /// Whether it says a type at all, as everything of STIX does.
+    pub(super) fn has_type(&self) -> bool {
+        self.value(Member::Type).is_some()
     }
 
     /// The id, for reports; empty where there is none.
@@ -378,19 +391,20 @@ impl<'a> Object<'a> {
     /// told of a part may not be told of the whole.
     fn markings(&self) -> Result<Vec<Cow<'a, str>>, Broken> {
         let mut markings = self.texts(Member::ObjectMarkingRefs)?;
-        for (i, raw) in self.elements(Member::GranularMarkings)?.enumerate() {
+        self.elements(Member::GranularMarkings, |index, raw| {
             // the other kind of granular marking says a language
             let Some(marking) = member_of(raw, "marking_ref") else {
-                continue;
+                return Ok(());
             };
             let marking = decode(marking).map_err(|reason| Broken {
-                path: format!(".{}[{i}].marking_ref", Member::GranularMarkings.name()),
+                path: format!(".{}[{index}].marking_ref", Member::GranularMarkings.name()),
                 reason,
             })?;
             if !markings.contains(&marking) {
                 markings.push(marking);
             }
-        }
+            Ok(())
+        })?;
         Ok(markings)
     }
 
@@ -400,10 +414,19 @@ impl<'a> Object<'a> {
         value.filter(|raw| *raw != "null")
     }
 
+    #[inline]
     fn text(&self, member: Member) -> Result<Option<Cow<'a, str>>, Broken> {
-        self.value(member)
-            .map(|raw| decode(raw).map_err(|reason| Broken::member(member, reason)))
-            .transpose()
+        let Some(raw) = self.value(member) else {
+            return Ok(None);
+        };
+        let plain = self.escaped >> member as u32 & 1 == 0;
+        match within_quotes(raw) {
+            Some(inner) if plain => Ok(Some(Cow::Borrowed(inner))),
+            _ => match decode(raw) {
+                Ok(text) => Ok(Some(text)),
+                Err(reason) => Err(Broken::member(member, reason)),
+            },
+        }
     }
 
     fn required(&self, member: Member) -> Result<Cow<'a, str>, Broken> {
@@ -420,32 +443,49 @@ impl<'a> Object<'a> {
         Ok(text)
     }
 
-    /// The values of a list; none where it is absent.
-    fn elements(&self, member: Member) -> Result<impl Iterator<Item = &'a str> + use<'a>, Broken> {
-        let raw = self.value(member).unwrap_or("[]");
+    /// Calls `each` with the index and the text of every value of a list; an absent one has none.
+    fn elements(
+        &self,
+        member: Member,
+        mut each: impl FnMut(usize, &'a str) -> Result<(), Broken>,
+    ) -> Result<(), Broken> {
+        let Some(raw) = self.value(member) else {
+            return Ok(());
+        };
         if !raw.starts_with('[') {
             return Err(wrong_type(member, "a list", raw));
         }
         let mut scanner = Scanner::new(raw);
-        // the text was scanned before, so nothing here can fail but at the closing bracket
-        Ok(std::iter::from_fn(move || {
+        for index in 0.. {
+            // the bracket, or the comma behind the value before
             scanner.pass();
-            scanner.value().ok().inspect(|_| {
-                let _ = scanner.next();
-            })
-        }))
+            // the text was scanned before: what is no value here is the closing bracket
+            let Ok(value) = scanner.value() else {
+                break;
+            };
+            if index == MOST_VALUES {
+                let reason = format!("has more than {MOST_VALUES} values");
+                return Err(Broken::member(member, reason));
+            }
+            each(index, value)?;
+            if scanner.next().is_err() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     fn texts(&self, member: Member) -> Result<Vec<Cow<'a, str>>, Broken> {
-        self.elements(member)?
-            .enumerate()
-            .map(|(i, raw)| {
-                decode(raw).map_err(|reason| Broken {
-                    path: format!(".{}[{i}]", member.name()),
-                    reason,
-                })
-            })
-            .collect()
+        let mut texts = Vec::new();
+        self.elements(member, |index, raw| {
+            let text = decode(raw).map_err(|reason| Broken {
+                path: format!(".{}[{index}]", member.name()),
+                reason,
+            })?;
+            texts.push(text);
+            Ok(())
+        })?;
+        Ok(texts)
     }
 
     fn boolean(&self, member: Member) -> Result<bool, Broken> {
@@ -505,8 +545,7 @@ pub(super) fn kind_of_value(raw: &str) -> &'static str {
 
 /// The string that a JSON value says; an error names what else it is.
 pub(super) fn decode(raw: &str) -> Result<Cow<'_, str>, String> {
-    let inner = raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"'));
-    let Some(inner) = inner else {
+    let Some(inner) = within_quotes(raw) else {
         return Err(format!("must be a string, not {}", kind_of_value(raw)));
     };
     if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
@@ -516,6 +555,12 @@ pub(super) fn decode(raw: &str) -> Result<Cow<'_, str>, String> {
     serde_json::from_str::<String>(raw)
         .map(Cow::Owned)
         .map_err(|_| "holds half of a surrogate pair".to_owned())
+}
+
+/// What stands between the quotes of a string; `None`: the value is something else.
+#[inline]
+fn within_quotes(raw: &str) -> Option<&str> {
+    raw.strip_prefix('"')?.strip_suffix('"')
 }
 
 /// The member called `name` of the object with this text, which was scanned before.
@@ -537,11 +582,11 @@ fn member_of<'a>(raw: &'a str, name: &str) -> Option<&'a str> {
 
 /// The member that a name, still in its quotes, stands for.
 #[inline]
-fn named(name: &str) -> Option<Member> {
-    match decode(name) {
-        Ok(Cow::Borrowed(name)) => Member::named(name),
-        Ok(Cow::Owned(name)) => Member::named(&name),
-        Err(_) => None,
+fn named(name: &str, escaped: bool) -> Option<Member> {
+    if escaped {
+        Member::named(&decode(name).ok()?)
+    } else {
+        Member::named(within_quotes(name)?)
     }
 }
 

@@ -60,6 +60,7 @@ fn replace_tokens(value: &str) -> Cow<'_, str> {
         let token = ANYWHERE
             .iter()
             .chain(before_path)
+            .filter(|_| matches!(first, '[' | '(' | '{' | '.' | '\\'))
             .find(|(token, _)| starts_with(rest, token));
         let (taken, put) = match token {
             Some((token, meant)) => (token.len(), *meant),

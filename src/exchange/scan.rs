@@ -35,6 +35,7 @@ pub(super) struct Scanner<'a> {
     text: &'a str,
     bytes: &'a [u8],
     at: usize,
+    escaped: bool,
 }
 
 impl<'a> Scanner<'a> {
@@ -44,6 +45,7 @@ impl<'a> Scanner<'a> {
             text,
             bytes: text.as_bytes(),
             at: 0,
+            escaped: false,
         }
     }
 
@@ -68,6 +70,11 @@ impl<'a> Scanner<'a> {
     #[inline]
     pub(super) fn pass(&mut self) {
         self.at = (self.at + 1).min(self.bytes.len());
+    }
+
+    /// Whether the string passed over last holds an escape sequence.
+    pub(super) const fn escaped(&self) -> bool {
+        self.escaped
     }
 
     /// What is not passed over yet.
@@ -166,6 +173,7 @@ impl<'a> Scanner<'a> {
     fn string(&mut self) -> Result<&'a str, Fault> {
         let start = self.at;
         let mut at = start + 1;
+        self.escaped = false;
         loop {
             at = plain_end(self.bytes, at);
             match self.bytes.get(at) {
@@ -174,7 +182,10 @@ impl<'a> Scanner<'a> {
                     self.at = at + 1;
                     return Ok(self.text.get(start..self.at).unwrap_or_default());
                 }
-                Some(b'\\') => at = escape_end(self.bytes, at)?,
+                Some(b'\\') => {
+                    self.escaped = true;
+                    at = escape_end(self.bytes, at)?;
+                }
                 Some(_) => {
                     let what = "a control character must be escaped within a string";
                     return Err(Fault::Malformed { at, what });

@@ -9,6 +9,7 @@ use super::object::decode;
 use super::scan::Scanner;
 use super::stix;
 use super::tally::Tally;
+use super::value::Value;
 use super::window::Window;
 use crate::indicator::Intake;
 use std::io;
@@ -71,13 +72,16 @@ pub fn kind_of(first_bytes: &[u8]) -> SourceKind {
     for (magic, name) in [
         (b"\x1f\x8b".as_slice(), "gzip"),
         (b"\x28\xb5\x2f\xfd", "zstd"),
-        (b"BZh", "bzip2"),
         (b"\xfd7zXZ\0", "xz"),
         (b"PK\x03\x04", "zip"),
     ] {
         if bytes.starts_with(magic) {
             return unknown(Unknown::Packed(name));
         }
+    }
+    // the digit between the two is the size of its blocks
+    if bytes.starts_with(b"BZh") && bytes.get(4..10) == Some(b"1AY&SY") {
+        return unknown(Unknown::Packed("bzip2"));
     }
     // without a mark, a zero beside the first character of a text gives UTF-16 away
     if let [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, 1..=0xff, ..] | [1..=0xff, 0, ..] = bytes {
@@ -86,6 +90,8 @@ pub fn kind_of(first_bytes: &[u8]) -> SourceKind {
     let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
     match bytes.trim_ascii_start().first() {
         None => unknown(Unknown::Empty),
+        // an IPv6 address may stand in brackets
+        Some(b'[') if begins_with_value(bytes) => SourceKind::List,
         Some(b'{' | b'[') => kind_of_json(sound_text(bytes)).unwrap_or(SourceKind::Json),
         Some(b'<') => unknown(Unknown::Markup),
         Some(_) if memchr::memchr(0, bytes).is_some() => unknown(Unknown::Binary),
@@ -307,6 +313,13 @@ fn files_of(folder: &Path, limits: &Limits) -> Result<Vec<PathBuf>, LoadError> {
     }
     files.sort();
     Ok(files)
+}
+
+/// Whether the first line is a value of a list.
+fn begins_with_value(bytes: &[u8]) -> bool {
+    let line = bytes.trim_ascii_start().split(|b| *b == b'\n').next();
+    let text = sound_text(line.unwrap_or_default());
+    text.len() <= Limits::LONGEST_LINE && Value::parse(text).is_ok()
 }
 
 /// The text that bytes begin with.

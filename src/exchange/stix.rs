@@ -19,10 +19,9 @@ use super::scan::Scanner;
 use super::scan::Skipper;
 use super::source::SourceKind;
 use super::source::kind_of_member;
-use super::tally::LONGEST_SHOWN;
 use super::tally::Tally;
 use super::tally::quote;
-use super::tally::shorten;
+use super::tally::show;
 use super::window::Window;
 use crate::indicator::Intake;
 use crate::indicator::PatternVersion;
@@ -103,6 +102,8 @@ struct Document {
     member: String,
     has_type: bool,
     has_objects: bool,
+    /// Whether any element of `objects` says a type.
+    has_typed: bool,
     /// `more` or `next`, which only an envelope has.
     has_more: bool,
     has_id: bool,
@@ -150,6 +151,7 @@ impl Document {
             member: String::new(),
             has_type: false,
             has_objects: false,
+            has_typed: false,
             has_more: false,
             has_id: false,
             version: None,
@@ -290,6 +292,7 @@ impl Document {
             let start = scanner.at();
             let mut object = Object::default();
             object.scan(scanner)?;
+            self.has_typed |= object.has_type();
             if scanner.at() - start > self.largest_object {
                 tally.refuse(&object.shown_id(), surroundings.path(), self.too_large());
             } else {
@@ -365,6 +368,7 @@ impl Document {
         let _ = object.scan(&mut Scanner::new(pending));
         let path = self.surroundings().path();
         tally.refuse(&object.shown_id(), path, self.too_large());
+        self.has_typed |= object.has_type();
         self.index += 1;
         self.step = Step::Skip(Skipper::default());
         Ok(Next::Again)
@@ -375,6 +379,11 @@ impl Document {
         if !(self.has_type || self.has_objects || self.has_more) {
             let what = "neither a STIX bundle (\"type\": \"bundle\") nor a TAXII envelope \
                         (\"objects\": […])";
+            return Err(LoadError::whole(file, Cause::Shape(what.to_owned())));
+        }
+        // a list of anything else is not meant for us
+        if self.bare && self.index > 0 && !self.has_typed {
+            let what = "a list of JSON values without a STIX object";
             return Err(LoadError::whole(file, Cause::Shape(what.to_owned())));
         }
         if self.has_type && !self.has_id {
@@ -409,7 +418,7 @@ impl Document {
     /// JSON path of what is due; `None` where that is no member or element.
     fn path(&self) -> Option<String> {
         match self.step {
-            Step::Value => Some(shorten(&self.member, LONGEST_SHOWN)),
+            Step::Value => Some(show(&self.member)),
             Step::Element { .. } | Step::Skip(_) => Some(self.surroundings().path()),
             _ => None,
         }

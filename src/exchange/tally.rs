@@ -60,7 +60,7 @@ impl Tally {
     pub(super) fn refuse(&mut self, object: &str, path: String, reason: String) {
         if self.report.refused.len() < self.listed_at_most {
             self.report.refused.push(Refused {
-                object: shorten(object, LONGEST_SHOWN),
+                object: show(object),
                 path,
                 reason,
             });
@@ -73,7 +73,7 @@ impl Tally {
     pub(super) fn unseeable(&mut self, object: &str, reason: String) {
         if self.report.unseeable.len() < self.listed_at_most {
             self.report.unseeable.push(Unseeable {
-                object: shorten(object, LONGEST_SHOWN),
+                object: show(object),
                 reason,
             });
         } else {
@@ -91,11 +91,6 @@ impl Tally {
                 more: 0,
             }),
         }
-    }
-
-    /// Objects refused so far.
-    pub(super) const fn refused(&self) -> u64 {
-        self.report.refused.len() as u64 + self.refused_beyond
     }
 
     /// What the first refused object suffered from; `None`: nothing was refused.
@@ -134,28 +129,33 @@ impl Tally {
 pub(super) const LONGEST_SHOWN: usize = 120;
 
 /// At most `longest` characters of `text`, and an ellipsis where more are left out.
-pub(super) fn shorten(text: &str, longest: usize) -> String {
+fn shorten(text: &str, longest: usize) -> String {
     match text.char_indices().nth(longest) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text.to_owned(),
     }
 }
 
-/// A value for an error message: on one line, escaped, in quotes, not too long.
+/// A value for an error message: as [`show`] gives it, in quotes.
 pub(super) fn quote(text: &str) -> String {
-    let shown: String = shorten(text, LONGEST_SHOWN)
-        .chars()
-        .flat_map(|c| {
-            // only what could break or forge the line is escaped
-            let escape = c.is_control() || is_formatting(c);
-            escape
-                .then(|| c.escape_unicode())
-                .into_iter()
-                .flatten()
-                .chain((!escape).then_some(c))
-        })
-        .collect();
-    format!("'{shown}'")
+    format!("'{}'", show(text))
+}
+
+/// A hostile text for people: on one line, escaped where it could forge what is around it, not too long.
+pub(super) fn show(text: &str) -> String {
+    let shortened = shorten(text, LONGEST_SHOWN);
+    if !shortened.contains(|c: char| c.is_control() || is_formatting(c)) {
+        return shortened;
+    }
+    let mut shown = String::with_capacity(shortened.len());
+    for c in shortened.chars() {
+        if c.is_control() || is_formatting(c) {
+            shown.extend(c.escape_unicode());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
 }
 
 /// Characters that change the direction of text or do not show.
@@ -178,7 +178,6 @@ mod tests {
             tally.warn("odd", || format!("line {i}"));
         }
         tally.warn("odd as a whole", String::new);
-        assert_eq!(tally.refused(), 5);
         let report = tally.finish();
         assert_eq!(report.refused.len(), 2);
         assert_eq!(

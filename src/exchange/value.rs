@@ -85,7 +85,7 @@ impl Value {
             Self::mail(value)
         } else if let Ok(endpoint) = value.parse::<SocketAddr>() {
             Self::endpoint(value, endpoint)
-        } else if is_hexadecimal(value) && !value.contains('.') {
+        } else if is_hexadecimal(value) {
             Self::hash(value)
         } else {
             Self::name(value)
@@ -248,6 +248,9 @@ fn normal_name(name: &str, value: &str) -> Result<String, NoValue> {
     let name = name.strip_suffix('.').unwrap_or(name);
     let name = if name.is_ascii() {
         name.to_ascii_lowercase()
+    } else if name.len() > 4 * LONGEST_NAME {
+        // a character takes four bytes at most, and what is longer takes long to convert
+        return Err(format!("{} is longer than any domain name", shown()).into());
     } else {
         idna::domain_to_ascii(name)
             .map_err(|_| format!("{} is no internationalised domain name", shown()))?
@@ -547,6 +550,7 @@ mod tests {
             ("d41d8cd98f00b204e9800998ecf8427e0", "this has 33"),
             ("ex\u{202e}ample.org", "no internationalised"),
             ("\u{1b}[31m.example", "no address"),
+            (&*"é".repeat(2_000), "longer than any"),
             ("null", "single label"),
             ("\"\"", "single label"),
         ] {

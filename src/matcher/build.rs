@@ -203,14 +203,21 @@ impl SetBuilder {
             sections[first + 3] = built.networks;
         }
         let gone = ProgramText::NONE;
-        let programs: Vec<&ProgramText> = self.programs.iter().map(|p| if alive.ordinal(p.ordinal) { p } else { &gone })
+        let programs: Vec<&ProgramText> = self
+            .programs
+            .iter()
+            .map(|p| if alive.ordinal(p.ordinal) { p } else { &gone })
             .collect();
         if programs.iter().any(|p| !p.is_none()) {
             sections[set::PROGRAMS] = serde_json::to_vec(&programs).unwrap_or_default();
         }
         put_u32s(&mut sections[set::LISTS], lists.words.iter().copied());
         for record in &self.records {
-            let attributes = if record.alive { record.attributes } else { set::NO_ATTRIBUTES };
+            let attributes = if record.alive {
+                record.attributes
+            } else {
+                set::NO_ATTRIBUTES
+            };
             sections[set::RECORDS].extend(attributes.to_le_bytes());
             sections[set::RECORDS].extend(record.explanation.to_le_bytes());
         }
@@ -275,10 +282,10 @@ impl SetBuilder {
                         indicates.entry(ordinal).or_default().push(target);
                     }
                 }
-                "mitigates" | "remediates" | "investigates" => {
-                    if self.contexts.contains_key(source) {
-                        countered_by.entry(target).or_default().push(source);
-                    }
+                "mitigates" | "remediates" | "investigates"
+                    if self.contexts.contains_key(source) =>
+                {
+                    countered_by.entry(target).or_default().push(source);
                 }
                 _ => {}
             }
@@ -497,15 +504,13 @@ impl Intake for SetBuilder {
         while let Some((id, before)) = self.undo.pop() {
             match before {
                 Some(version) => {
-                    if let Some(record) = version
+                    let record = version
                         .ordinal
-                        .and_then(|o| self.records.get_mut(o as usize))
-                    {
-                        if !record.alive {
-                            record.alive = true;
-                            if let Some((_, tally)) = self.sources.get_mut(record.source as usize) {
-                                tally.superseded = tally.superseded.saturating_sub(1);
-                            }
+                        .and_then(|o| self.records.get_mut(o as usize));
+                    if let Some(record) = record.filter(|r| !r.alive) {
+                        record.alive = true;
+                        if let Some((_, tally)) = self.sources.get_mut(record.source as usize) {
+                            tally.superseded = tally.superseded.saturating_sub(1);
                         }
                     }
                     self.versions.insert(id, version);

@@ -450,7 +450,7 @@ impl Lookup {
                 }
             }
             Self::Url => {
-                let url = http::normalise_url(text).ok_or_else(|| refuse("a URL"))?;
+                let url = normalise_url(text).ok_or_else(|| refuse("a URL"))?;
                 keyed(KeyKind::Url, url.into_bytes())
             }
             Self::Mailbox => {
@@ -475,6 +475,16 @@ fn is_mailbox(path: &ObjectPath) -> bool {
     matches!(path.object_type.as_str(), "email-addr" | "email-message")
         && key(path, path.steps.len().saturating_sub(1)) == Some("value")
         && key(path, 0) != Some("additional_header_fields")
+}
+
+/// A URL in normal form. Many partners leave out the scheme; what a sensor sees of such a URL is
+/// the one with `http`.
+fn normalise_url(text: &str) -> Option<String> {
+    if text.contains("://") {
+        http::normalise_url(text)
+    } else {
+        http::normalise_url(&format!("http://{text}"))
+    }
 }
 
 /// An address, or a network with any host bits cleared.
@@ -631,7 +641,7 @@ fn normal_text(path: &ObjectPath, operator: Operator, text: &str) -> String {
         return mail::normalise(text).map_or_else(|| text.to_lowercase(), |a| a.into_owned());
     }
     if equal && path.object_type == "url" {
-        return http::normalise_url(text).unwrap_or_else(|| text.to_owned());
+        return normalise_url(text).unwrap_or_else(|| text.to_owned());
     }
     if ignores_case {
         text.to_lowercase()

@@ -16,6 +16,8 @@ mod filter;
 mod lower;
 mod prefix;
 mod program;
+#[cfg(test)]
+mod tests;
 
 use crate::flow::End;
 use crate::indicator::pattern::ObjectView;
@@ -174,14 +176,32 @@ pub struct Matcher {
 /// Ordinals of the indicators that matched within one scope: a message, a flow, a transfer.
 ///
 /// An indicator counts once in a scope, by whichever of its values was seen first.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Hits {
     seen: Vec<u32>,
     fresh: usize,
+    /// Hashes of names that lately matched nothing, each at a place that it names itself.
+    quiet_names: Vec<u64>,
     /// Matches withheld since the indicator was not valid yet.
     pub not_yet_valid: u64,
     /// Matches withheld since the indicator was not valid any more.
     pub expired: u64,
+}
+
+/// Names that are remembered to match nothing: 32 KiB, which stays in the first-level cache. Half
+/// of all DNS messages repeat the name of the message before, and few names make up the rest.
+const QUIET_NAMES: usize = 1 << 12;
+
+impl Default for Hits {
+    fn default() -> Self {
+        Self {
+            seen: Vec::new(),
+            fresh: 0,
+            quiet_names: vec![0; QUIET_NAMES],
+            not_yet_valid: 0,
+            expired: 0,
+        }
+    }
 }
 
 impl Hits {
@@ -203,6 +223,16 @@ impl Hits {
         let fresh = self.seen.get(self.fresh..).unwrap_or_default();
         self.fresh = self.seen.len();
         fresh
+    }
+
+    fn quiet_name(&mut self, hash: u64) -> &mut u64 {
+        // the mask keeps the index below the length
+        &mut self.quiet_names[hash as usize & (QUIET_NAMES - 1)]
+    }
+
+    /// Grows whenever something is counted, valid or not.
+    const fn counted(&self) -> u64 {
+        self.seen.len() as u64 + self.not_yet_valid + self.expired
     }
 
     fn add(&mut self, ordinal: u32) {
@@ -288,10 +318,31 @@ impl Matcher {
     /// A domain name in normal form. `resolves_to`: the addresses that the message gives it.
     #[inline]
     pub fn domain(&self, name: &str, resolves_to: &[IpAddr], now: Timestamp, hits: &mut Hits) {
+        let hash = self.set.key().bytes(name.as_bytes());
+        let (before, already) = (hits.counted(), hits.seen.len());
+        if *hits.quiet_name(hash) == hash {
+            return;
+        }
+        self.domain_with_parents(name, hash, resolves_to, now, hits);
+        // what was seen in this scope before does not count again, so only an empty scope proves
+        // that a name matches nothing
+        if hits.counted() == before && already == 0 && !self.programs.reads.resolved {
+            *hits.quiet_name(hash) = hash;
+        }
+    }
+
+    fn domain_with_parents(
+        &self,
+        name: &str,
+        hash: u64,
+        resolves_to: &[IpAddr],
+        now: Timestamp,
+        hits: &mut Hits,
+    ) {
         let table = self.set.table(KeyKind::Domain);
         let key = self.set.key();
         let view = DomainView { name, resolves_to };
-        if let Some(packed) = table.find(key.bytes(name.as_bytes()), name.as_bytes()) {
+        if let Some(packed) = table.find(hash, name.as_bytes()) {
             self.set.unpack(packed, &mut |posting| {
                 self.settle(posting, ObjectKind::Domain, &view, now, hits);
             });
@@ -393,7 +444,14 @@ impl Matcher {
     pub fn file(&self, file: &File<'_>, now: Timestamp, hits: &mut Hits) {
         let view = file_view(file);
         if let Some(name) = file.name {
-            self.key(KeyKind::FileName, name.as_bytes(), ObjectKind::File, &view, now, hits);
+            self.key(
+                KeyKind::FileName,
+                name.as_bytes(),
+                ObjectKind::File,
+                &view,
+                now,
+                hits,
+            );
         }
         if self.programs.scans(ObjectKind::File) {
             let name = file.name.unwrap_or_default();
@@ -411,7 +469,10 @@ impl Matcher {
         now: Timestamp,
         hits: &mut Hits,
     ) {
-        let view = CertificateView { certificate, hashes: *hashes };
+        let view = CertificateView {
+            certificate,
+            hashes: *hashes,
+        };
         self.key(kind, digest, ObjectKind::Certificate, &view, now, hits);
     }
 
@@ -424,7 +485,10 @@ impl Matcher {
         hits: &mut Hits,
     ) {
         if self.programs.scans(ObjectKind::Certificate) {
-            let view = CertificateView { certificate, hashes: *hashes };
+            let view = CertificateView {
+                certificate,
+                hashes: *hashes,
+            };
             self.scan(ObjectKind::Certificate, b"", &view, now, hits);
         }
     }
@@ -669,5 +733,10 @@ impl Matcher {
 }
 
 const fn file_view<'f>(file: &'f File<'_>) -> FileView<'f> {
-    FileView { name: file.name, size: file.size, mime_type: file.mime_type, hashes: file.hashes }
+    FileView {
+        name: file.name,
+        size: file.size,
+        mime_type: file.mime_type,
+        hashes: file.hashes,
+    }
 }

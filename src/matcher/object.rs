@@ -401,7 +401,10 @@ impl ObjectView for TrafficView<'_> {
                             visit(Value::String(&http.method.to_ascii_lowercase()));
                         }
                         "request_value" => visit(Value::String(http.target)),
-                        "request_version" => visit(Value::String(&format!("HTTP/{}.{}", http.version.major, http.version.minor))),
+                        "request_version" => visit(Value::String(&format!(
+                            "HTTP/{}.{}",
+                            http.version.major, http.version.minor
+                        ))),
                         "request_header" => visit(Value::Structure),
                         _ => {}
                     },

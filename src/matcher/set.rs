@@ -13,9 +13,10 @@
 //! explain      records one after the other, then the index (JSON) and its length
 //! ```
 //!
-//! Numbers are little endian. A file is read, not mapped, so that one cut
-//! short while it is in use costs an explanation, never the program; every
-//! read is bounds checked ([`crate::matcher::bytes`]), so that a file which
+//! Numbers are little endian. The match part of a file is read into pages of
+//! our own, large ones where the system has them, which takes milliseconds: a
+//! file that is cut short while it is in use costs an explanation, never the
+//! program. Every read is bounds checked ([`crate::matcher::bytes`]), so that a file which
 //! passes its checksum and still lies matches wrongly at worst.
 
 use crate::indicator::Context;
@@ -30,10 +31,11 @@ use crate::matcher::prefix::PrefixTable;
 use crate::octets::Octets;
 use crate::octets::ParseError;
 use crate::time::Timestamp;
+use memmap2::Advice;
+use memmap2::MmapMut;
 use serde::Deserialize;
 use serde::Serialize;
 use std::fs::File;
-use std::io::Read;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -236,13 +238,43 @@ pub enum SetError {
 /// An immutable set of indicators, ready to match.
 #[derive(Debug)]
 pub struct IndicatorSet {
-    bytes: Vec<u8>,
+    bytes: MatchPart,
     sections: Vec<Range<usize>>,
     key: HashKey,
     indicators: u64,
     subtrees: bool,
     explain: ExplainPart,
     index: OnceLock<ExplainIndex>,
+}
+
+/// Where the match part lies.
+#[derive(Debug)]
+enum MatchPart {
+    /// Built here.
+    Heap(Vec<u8>),
+    /// Read from a file.
+    Pages(MmapMut),
+}
+
+impl MatchPart {
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Heap(bytes) => bytes,
+            Self::Pages(pages) => pages,
+        }
+    }
+
+    /// Reads `length` bytes of a file from its start.
+    fn read(file: &File, length: usize) -> std::io::Result<Self> {
+        let mut pages = MmapMut::map_anon(length)?;
+        // a set of millions spans thousands of small pages, whose faults cost more than the
+        // reading and whose misses more than the look-ups; where large ones are not to be had,
+        // small ones do
+        let _ = pages.advise(Advice::HugePage);
+        file.read_exact_at(&mut pages, 0)?;
+        Ok(Self::Pages(pages))
+    }
 }
 
 #[derive(Debug)]
@@ -287,30 +319,18 @@ pub(crate) struct Attributes {
 impl IndicatorSet {
     /// Reads a compiled set. Its explain part stays in the file.
     pub fn open(path: &Path) -> Result<Self, SetError> {
-        let mut file = File::open(path)?;
-        let mut header = Vec::with_capacity(HEADER_LENGTH);
-        Read::by_ref(&mut file)
-            .take(HEADER_LENGTH as u64)
-            .read_to_end(&mut header)?;
-        let lengths = Header::parse(&header)?;
+        let file = File::open(path)?;
         let found = file.metadata()?.len();
+        let mut header = vec![0; HEADER_LENGTH.min(usize::try_from(found).unwrap_or(usize::MAX))];
+        file.read_exact_at(&mut header, 0)?;
+        let lengths = Header::parse(&header)?;
         let expected = lengths.match_length.saturating_add(lengths.explain_length);
         if found < expected {
             return Err(SetError::CutShort { found, expected });
         }
         let length = usize::try_from(lengths.match_length)
             .map_err(|_| SetError::Damaged("larger than the memory"))?;
-        let mut bytes = Vec::with_capacity(length);
-        bytes.extend_from_slice(&header);
-        Read::by_ref(&mut file)
-            .take((length - header.len()) as u64)
-            .read_to_end(&mut bytes)?;
-        if bytes.len() < length {
-            return Err(SetError::CutShort {
-                found: bytes.len() as u64,
-                expected,
-            });
-        }
+        let bytes = MatchPart::read(&file, length)?;
         let explain = ExplainPart::File {
             file,
             start: lengths.match_length,
@@ -321,11 +341,15 @@ impl IndicatorSet {
 
     /// From both parts in memory.
     pub(crate) fn from_parts(match_part: Vec<u8>, explain_part: Vec<u8>) -> Result<Self, SetError> {
-        Self::new(match_part, ExplainPart::Memory(explain_part))
+        Self::new(
+            MatchPart::Heap(match_part),
+            ExplainPart::Memory(explain_part),
+        )
     }
 
-    fn new(bytes: Vec<u8>, explain: ExplainPart) -> Result<Self, SetError> {
-        let header = Header::parse(&bytes)?;
+    fn new(match_part: MatchPart, explain: ExplainPart) -> Result<Self, SetError> {
+        let bytes = match_part.bytes();
+        let header = Header::parse(bytes)?;
         let checked = bytes.get(Header::CHECKED_FROM..).unwrap_or_default();
         let found = crc32fast::hash(checked);
         if found != header.checksum {
@@ -355,7 +379,7 @@ impl IndicatorSet {
             subtrees: header.subtrees,
             explain,
             index: OnceLock::new(),
-            bytes,
+            bytes: match_part,
         })
     }
 
@@ -365,8 +389,8 @@ impl IndicatorSet {
     }
 
     /// Bytes that matching reads.
-    pub const fn match_bytes(&self) -> u64 {
-        self.bytes.len() as u64
+    pub fn match_bytes(&self) -> u64 {
+        self.bytes.bytes().len() as u64
     }
 
     /// Bytes that only explain a match to a person.
@@ -380,7 +404,7 @@ impl IndicatorSet {
     /// Both parts, as a file holds them. Only for a set that was built, not opened.
     pub fn parts(&self) -> Option<(&[u8], &[u8])> {
         match &self.explain {
-            ExplainPart::Memory(explain) => Some((&self.bytes, explain)),
+            ExplainPart::Memory(explain) => Some((self.bytes.bytes(), explain)),
             ExplainPart::File { .. } => None,
         }
     }
@@ -415,7 +439,10 @@ impl IndicatorSet {
     /// Ordinals of the indicators that can match.
     pub fn ordinals(&self) -> impl Iterator<Item = u32> + '_ {
         let records = self.section(RECORDS).chunks_exact(RECORD_LENGTH);
-        records.zip(0..).filter(|(record, _)| u32_at(record, 0) != NO_ATTRIBUTES).map(|(_, n)| n)
+        records
+            .zip(0..)
+            .filter(|(record, _)| u32_at(record, 0) != NO_ATTRIBUTES)
+            .map(|(_, n)| n)
     }
 
     /// Names of the sources that the set was made of.
@@ -436,7 +463,7 @@ impl IndicatorSet {
     pub(crate) fn section(&self, section: usize) -> &[u8] {
         self.sections
             .get(section)
-            .and_then(|r| self.bytes.get(r.clone()))
+            .and_then(|r| self.bytes.bytes().get(r.clone()))
             .unwrap_or_default()
     }
 
@@ -529,7 +556,9 @@ impl IndicatorSet {
 
     fn read_at(&self, offset: u64, length: u64) -> Option<Vec<u8>> {
         let end = offset.checked_add(length)?;
-        if end > self.explain_bytes() || length > MAX_EXPLANATION.max(self.bytes.len()) as u64 {
+        if end > self.explain_bytes()
+            || length > MAX_EXPLANATION.max(self.bytes.bytes().len()) as u64
+        {
             return None;
         }
         match &self.explain {

@@ -76,6 +76,10 @@ pub enum Place {
     TlsServerHello,
     /// A certificate that a TLS server showed.
     TlsCertificate,
+    /// The server name of a ClientHello over QUIC.
+    QuicSni,
+    /// A ClientHello over QUIC as a whole (its fingerprint).
+    QuicClientHello,
     /// The host that an HTTP request names.
     HttpHost,
     /// The full URL of an HTTP request.
@@ -104,7 +108,7 @@ pub enum Place {
 
 impl Place {
     /// Every place, in the order of their declaration.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::FlowSrc,
         Self::FlowDst,
         Self::FlowTunnelSrc,
@@ -116,6 +120,8 @@ impl Place {
         Self::TlsClientHello,
         Self::TlsServerHello,
         Self::TlsCertificate,
+        Self::QuicSni,
+        Self::QuicClientHello,
         Self::HttpHost,
         Self::HttpUrl,
         Self::HttpUserAgent,
@@ -144,6 +150,8 @@ impl Place {
             Self::TlsClientHello => "tls.client_hello",
             Self::TlsServerHello => "tls.server_hello",
             Self::TlsCertificate => "tls.certificate",
+            Self::QuicSni => "quic.sni",
+            Self::QuicClientHello => "quic.client_hello",
             Self::HttpHost => "http.host",
             Self::HttpUrl => "http.url",
             Self::HttpUserAgent => "http.user_agent",

@@ -10,6 +10,7 @@
 pub mod digest;
 pub mod dns;
 pub mod http;
+pub mod quic;
 pub mod registry;
 pub mod smtp;
 pub mod socks;
@@ -95,7 +96,7 @@ impl Wants {
 pub enum Message<'a> {
     /// A DNS query or response.
     Dns(dns::DnsMessage<'a>),
-    /// A TLS ClientHello.
+    /// A TLS ClientHello, over TCP or QUIC.
     ClientHello(tls::ClientHello<'a>),
     /// A TLS ServerHello.
     ServerHello(tls::ServerHello<'a>),

@@ -22,7 +22,11 @@ pub struct StreamProtocol {
 
 /// Every protocol, in the order in which they are asked; the first that is certain is taken.
 pub const STREAM_PROTOCOLS: &[StreamProtocol] = &[
-    StreamProtocol { name: "tls", probe: TlsParser::probe, parser: || Box::new(TlsParser::new()) },
+    StreamProtocol {
+        name: "tls",
+        probe: TlsParser::probe,
+        parser: || Box::new(TlsParser::new()),
+    },
     StreamProtocol {
         name: "http",
         probe: HttpParser::probe,

@@ -59,7 +59,7 @@ const MAX_RATIO: u64 = 100;
 const FREE_EXPANSION: u64 = 8 << 20;
 
 /// The most bytes of windows and buffers in use for decoding at once, in the process.
-/// Three thousand gzip bodies, or thirty with the largest window of brotli, at a time.
+/// Eight thousand gzip bodies, or twenty-five of brotli with its largest window, at a time.
 const MAX_MEMORY: usize = 512 << 20;
 
 /// Bytes of input for which output is held back, so that content which is not encoded at
@@ -72,8 +72,9 @@ const OUTPUT: usize = 16 << 10;
 /// An inflater's state and window, in bytes.
 const INFLATE_MEMORY: usize = 48 << 10;
 
-/// Brotli's tables beside its window, in bytes.
-const BROTLI_MEMORY: usize = 256 << 10;
+/// Brotli's tables beside its window, in bytes: three groups of up to 256 Huffman codes of
+/// some 1080 entries (RFC 7932 7.3 and 10).
+const BROTLI_MEMORY: usize = 4 << 20;
 
 /// RFC 9659: a window beyond 8 MiB is not for HTTP.
 const ZSTD_WINDOW_LOG: u32 = 23;
@@ -102,23 +103,28 @@ impl Decoder {
         sink: &mut dyn FnMut(&[u8]),
     ) -> Result<(), Oddity> {
         self.input = self.input.saturating_add(bytes.len() as u64);
-        let limit = self
-            .input
-            .saturating_mul(MAX_RATIO)
-            .clamp(FREE_EXPANSION, MAX_EXPANDED);
+        let limit = self.limit();
         feed(&mut self.stages, bytes, limit, sink)
     }
 
     /// Passes on what was held back; whether the content is whole.
     pub(super) fn finish(&mut self, sink: &mut dyn FnMut(&[u8])) -> Result<bool, Oddity> {
+        let limit = self.limit();
         let mut whole = true;
         let mut stages = self.stages.as_mut_slice();
         while let Some((stage, inner)) = stages.split_first_mut() {
-            let mut pass = |bytes: &[u8]| feed(inner, bytes, MAX_EXPANDED, sink);
+            let mut pass = |bytes: &[u8]| feed(inner, bytes, limit, sink);
             whole &= stage.finish(&mut pass)?;
             stages = inner;
         }
         Ok(whole)
+    }
+
+    /// The most bytes that a stage may have produced by now.
+    fn limit(&self) -> u64 {
+        self.input
+            .saturating_mul(MAX_RATIO)
+            .clamp(FREE_EXPANSION, MAX_EXPANDED)
     }
 
     /// Whether some coding that was claimed was not there.
