@@ -77,7 +77,6 @@ fn starts_with(bytes: &[u8], with: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::flow::Direction::ToClient;
     use crate::flow::Direction::ToServer;
     use crate::protocol::Probe::Certain;

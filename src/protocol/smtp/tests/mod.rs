@@ -1,6 +1,5 @@
 //! Dialogues, and the laws that hold for each of them.
 
-mod captures;
 mod dialogues;
 
 use std::fmt::Write as _;
