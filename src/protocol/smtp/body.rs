@@ -51,6 +51,8 @@ enum State {
     Header,
     /// In the content of a leaf.
     Leaf,
+    /// At the first line of a leaf that is a mail, if it is not encoded in spite of its header.
+    EncodedMail,
     /// Nobody's content: before, between and after parts, and in parts that are not asked for.
     Nothing,
 }
@@ -134,8 +136,18 @@ impl MailReader {
                 Some(_) => self.end_header(context),
             }
         }
+        if self.state == State::EncodedMail && piece.starts {
+            // base64 has no colons, and no receiver goes by the encoding then
+            if field_name(piece.bytes).is_some() {
+                self.enclose();
+                return self.keep(piece, context);
+            }
+            if !piece.bytes.is_empty() {
+                self.state = State::Leaf;
+            }
+        }
         match self.state {
-            State::Leaf => self.part.update(piece, &mut self.links),
+            State::Leaf | State::EncodedMail => self.part.update(piece, &mut self.links),
             State::Header | State::Idle | State::Nothing => {}
         }
     }
@@ -222,15 +234,27 @@ impl MailReader {
         }
         // RFC 2046 5.2.1 forbids encodings here; where there is one, it is a file
         let enclosed = matches!(head.mime_type.as_str(), "message/rfc822" | "message/global");
-        if enclosed && matches!(head.decoder, Decoder::Identity) {
-            self.enclosed = true;
+        let encoded = !matches!(head.decoder, Decoder::Identity);
+        if enclosed && !encoded {
+            self.enclose();
             return State::Header;
         }
         let wanted = self.part.begin(head, context.wants, &mut self.links);
         if self.missed {
             self.part.skip();
         }
-        if wanted { State::Leaf } else { State::Nothing }
+        match (wanted, enclosed) {
+            (true, false) => State::Leaf,
+            (true, true) => State::EncodedMail,
+            (false, _) => State::Nothing,
+        }
+    }
+
+    /// Goes on with the header of a mail within a part.
+    fn enclose(&mut self) {
+        self.enclosed = true;
+        self.header.clear();
+        self.state = State::Header;
     }
 
     /// Whether a line is a boundary of an open multipart, which it then opens or closes.
@@ -268,7 +292,7 @@ impl MailReader {
     }
 
     fn end_part(&mut self, context: &mut Context<'_, '_>) {
-        if self.state == State::Leaf {
+        if matches!(self.state, State::Leaf | State::EncodedMail) {
             self.state = State::Nothing;
             // the last line end of a mail without parts is its own
             self.part.finish(self.open.is_empty(), &mut self.links, context.sink);

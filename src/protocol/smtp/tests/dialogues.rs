@@ -265,6 +265,9 @@ fn mails() -> Vec<Dialogue> {
         --d\r\n\
         Content-Type: message/rfc822; name=x.eml\r\nContent-Transfer-Encoding: base64\r\n\r\n\
         QUJD\r\n\
+        --d\r\n\
+        Content-Type: message/rfc822; name=y.eml\r\nContent-Transfer-Encoding: base64\r\n\r\n\
+        Content-Disposition: x; filename=z\r\n\r\nplain\r\n\
         --d--";
     let long = format!("\r\n{}\r\n.{}", "x".repeat(9_000), "y".repeat(9_000));
     let long_content = format!("{}\r\n{}\r\n", "x".repeat(9_000), "y".repeat(9_000));
@@ -295,6 +298,7 @@ fn mails() -> Vec<Dialogue> {
                     &text("inner"),
                     &file("-", "a/b", "1"),
                     &file("x.eml", "message/rfc822", "ABC"),
+                    &file("z", "text/plain", "plain"),
                 ]),
             ),
         ),
