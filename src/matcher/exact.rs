@@ -141,6 +141,11 @@ pub(crate) fn build_numbers(key: HashKey, entries: &[(u32, u32)]) -> (Vec<u8>, V
 }
 
 impl NumberTable<'_> {
+    /// Whether it holds nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        (0..self.slots.len() / 8).all(|at| u32_at(self.slots, 2 * at + 1) == NO_POSTING)
+    }
+
     /// The posting of an address.
     #[inline]
     pub(crate) fn find(&self, key: HashKey, number: u32) -> Option<u32> {

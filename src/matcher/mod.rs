@@ -25,6 +25,8 @@ use crate::matcher::object::AddressView;
 use crate::matcher::object::CertificateView;
 use crate::matcher::object::DomainView;
 use crate::matcher::object::FileView;
+use crate::matcher::object::MailView;
+use crate::matcher::object::MailboxView;
 use crate::matcher::object::TrafficView;
 use crate::matcher::object::UrlView;
 use crate::matcher::program::ObjectKind;
@@ -126,6 +128,17 @@ pub enum Evidence {
         /// Host and User-Agent as sent, where present.
         headers: Vec<(String, String)>,
     },
+    /// A mail: what its header says of it.
+    Mail {
+        /// The first address of `From`; `None` where there is none.
+        from: Option<String>,
+        /// The addresses of `To`, the first some of them.
+        to: Vec<String>,
+        /// Decoded; `None` where there is none.
+        subject: Option<String>,
+        /// Whether its content is of several parts.
+        is_multipart: bool,
+    },
 }
 
 /// Which clock decides what is valid.
@@ -157,6 +170,7 @@ pub struct Matcher {
     clock: Clock,
     subdomains: SubdomainPolicy,
     walks_parents: bool,
+    addresses: bool,
     wants: Wants,
 }
 
@@ -254,11 +268,17 @@ impl Matcher {
             KeyKind::CertificateSha1,
             KeyKind::CertificateSha256,
         ];
+        let addresses = set.has_addresses() || programs.scans(ObjectKind::Address);
         let wants = Wants {
             md5: set.has(KeyKind::FileMd5) || reads.md5,
             sha1: set.has(KeyKind::FileSha1) || reads.sha1,
             sha256: set.has(KeyKind::FileSha256) || reads.sha256,
             file_names: set.has(KeyKind::FileName) || reads.files,
+            links: set.has(KeyKind::Domain)
+                || set.has(KeyKind::Url)
+                || addresses
+                || programs.scans(ObjectKind::Domain)
+                || programs.scans(ObjectKind::Url),
             certificates: certificates.into_iter().any(|k| set.has(k)) || reads.certificates,
             ja3: set.has(KeyKind::Ja3) || reads.ja3,
             ja3s: set.has(KeyKind::Ja3s) || reads.ja3s,
@@ -273,6 +293,7 @@ impl Matcher {
             clock,
             subdomains,
             walks_parents,
+            addresses,
             wants,
             set,
         }
@@ -370,6 +391,68 @@ impl Matcher {
         );
         if self.programs.scans(ObjectKind::Url) {
             self.scan(ObjectKind::Url, url.as_bytes(), &UrlView(url), now, hits);
+        }
+    }
+
+    /// Whether mail addresses are looked up in any way.
+    pub fn wants_mailboxes(&self) -> bool {
+        self.set.has(KeyKind::EmailAddr) || self.programs.scans(ObjectKind::Mailbox)
+    }
+
+    /// Whether mails as a whole are looked at in any way.
+    pub fn wants_mails(&self) -> bool {
+        self.wants_mailboxes()
+            || self.set.has(KeyKind::EmailSubject)
+            || self.programs.scans(ObjectKind::Mail)
+    }
+
+    /// Whether addresses are looked up in any way.
+    pub const fn wants_addresses(&self) -> bool {
+        self.addresses
+    }
+
+    /// A mail address in normal form; `display_name`: beside it, empty where there is none.
+    pub fn mailbox(&self, address: &str, display_name: &str, now: Timestamp, hits: &mut Hits) {
+        let view = MailboxView {
+            address,
+            display_name,
+        };
+        let value = address.as_bytes();
+        self.key(
+            KeyKind::EmailAddr,
+            value,
+            ObjectKind::Mailbox,
+            &view,
+            now,
+            hits,
+        );
+        if self.programs.scans(ObjectKind::Mailbox) {
+            self.scan(ObjectKind::Mailbox, value, &view, now, hits);
+        }
+    }
+
+    /// A mail as a whole: its subject, and patterns over it.
+    pub fn mail(&self, view: &MailView<'_>, now: Timestamp, hits: &mut Hits) {
+        if let Some(subject) = view.subject() {
+            self.key(
+                KeyKind::EmailSubject,
+                subject.as_bytes(),
+                ObjectKind::Mail,
+                view,
+                now,
+                hits,
+            );
+        }
+        for address in view.addresses() {
+            self.each_posting(KeyKind::EmailAddr, address.as_bytes(), &mut |posting| {
+                // an address alone is what `mailbox` looks up
+                if let Posting::Program(number) = posting {
+                    self.run(number, ObjectKind::Mail, view, now, hits);
+                }
+            });
+        }
+        if self.programs.scans(ObjectKind::Mail) {
+            self.scan(ObjectKind::Mail, view.text().as_bytes(), view, now, hits);
         }
     }
 

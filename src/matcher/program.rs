@@ -2,11 +2,13 @@
 
 use crate::indicator::pattern::Comparison;
 use crate::indicator::pattern::Literal;
+use crate::indicator::pattern::ObjectPath;
 use crate::indicator::pattern::Observation;
 use crate::indicator::pattern::Operand;
 use crate::indicator::pattern::Operator;
 use crate::indicator::pattern::Pattern;
 use crate::indicator::pattern::Spec;
+use crate::indicator::pattern::Step;
 use crate::indicator::pattern::Test;
 use crate::matcher::lower;
 use crate::matcher::set::IndicatorSet;
@@ -25,10 +27,12 @@ pub(crate) enum ObjectKind {
     File,
     Certificate,
     Traffic,
+    Mailbox,
+    Mail,
 }
 
 impl ObjectKind {
-    pub(crate) const COUNT: usize = 6;
+    pub(crate) const COUNT: usize = 8;
 }
 
 /// When everything that a traffic program asks of is known.
@@ -289,6 +293,17 @@ impl Reads {
     }
 }
 
+/// Whether the text of an object that is searched holds what is at this path.
+fn is_searched(path: &ObjectPath) -> bool {
+    let only = |name: &str| matches!(path.steps.as_slice(), [Step::Key(key)] if key == name);
+    match path.object_type.as_str() {
+        "ipv4-addr" | "ipv6-addr" | "domain-name" | "url" | "email-addr" => only("value"),
+        "file" => only("name"),
+        "email-message" => true,
+        _ => false,
+    }
+}
+
 /// A text that must occur in the object for the comparison to be true; the longest one.
 fn needed_text(comparison: &Comparison) -> Option<String> {
     match comparison {
@@ -297,11 +312,19 @@ fn needed_text(comparison: &Comparison) -> Option<String> {
             .filter_map(needed_text)
             .max_by_key(String::len),
         Comparison::Property {
+            path,
+            operator: Operator::Equal,
+            operand: Operand::One(Literal::String(text)),
+            negated: false,
+        } if path.object_type == "email-message" => {
+            Some(text.clone()).filter(|text| text.len() >= MIN_NEEDED_TEXT && text.is_ascii())
+        }
+        Comparison::Property {
+            path,
             operator: Operator::Like,
             operand: Operand::One(Literal::String(wildcard)),
             negated: false,
-            ..
-        } => wildcard
+        } if is_searched(path) => wildcard
             .split(['%', '_'])
             .max_by_key(|piece| piece.len())
             // what is not ASCII may be written in several ways that are the same text

@@ -116,11 +116,15 @@ pub enum KeyKind {
     Hassh,
     /// 16 bytes.
     HasshServer,
+    /// Normal form of [`crate::observable::mail`].
+    EmailAddr,
+    /// Subject of a mail, decoded.
+    EmailSubject,
 }
 
 impl KeyKind {
     /// How many there are.
-    pub const COUNT: usize = 18;
+    pub const COUNT: usize = 20;
 
     /// Every kind, in the order of their tables.
     pub const ALL: [Self; Self::COUNT] = [
@@ -142,6 +146,8 @@ impl KeyKind {
         Self::SourcePort,
         Self::Hassh,
         Self::HasshServer,
+        Self::EmailAddr,
+        Self::EmailSubject,
     ];
 }
 
@@ -511,6 +517,15 @@ impl IndicatorSet {
     /// Whether any value of a kind is looked up.
     pub(crate) fn has(&self, kind: KeyKind) -> bool {
         !self.section(BYTE_TABLES + 4 * kind as usize + 3).is_empty()
+    }
+
+    /// Whether any address is looked up.
+    pub(crate) fn has_addresses(&self) -> bool {
+        self.has(KeyKind::Ipv6)
+            || !self.v4().is_empty()
+            || [PREFIXES_V4, PREFIXES_V6]
+                .iter()
+                .any(|first| !self.section(first + 3).is_empty())
     }
 
     /// The postings that a packed one stands for.

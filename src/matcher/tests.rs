@@ -1,5 +1,6 @@
 //! The matcher as a whole: what is loaded matches, and nothing else does.
 
+use crate::flow::Direction;
 use crate::indicator::Indicator;
 use crate::indicator::Intake;
 use crate::indicator::PatternVersion;
@@ -10,9 +11,14 @@ use crate::matcher::Matcher;
 use crate::matcher::SubdomainPolicy;
 use crate::matcher::build::SetBuilder;
 use crate::matcher::build::Tally;
+use crate::matcher::object::MailView;
 use crate::matcher::set::IndicatorSet;
 use crate::matcher::set::SetError;
+use crate::protocol::Message;
+use crate::protocol::Parser;
+use crate::protocol::Wants;
 use crate::protocol::http;
+use crate::protocol::smtp::SmtpParser;
 use crate::time::Timestamp;
 use std::borrow::Cow;
 use std::fs;
@@ -475,4 +481,141 @@ fn a_set_comes_back_from_its_file_and_damage_is_told() {
         Err(SetError::Version { .. })
     ));
     fs::remove_dir_all(&folder).expect("the folder is ours");
+}
+
+/// The patterns that a mail as a whole satisfies.
+fn mails(set: &Arc<IndicatorSet>, header: &str) -> Vec<String> {
+    let text = format!("EHLO x\r\nDATA\r\n{header}\r\n\r\n.\r\n");
+    let mut all = Vec::new();
+    let mut parser = SmtpParser::new();
+    parser.parse(
+        Direction::ToServer,
+        text.as_bytes(),
+        &Wants::default(),
+        &mut |message| {
+            if let Message::Mail(mail) = message {
+                let view = MailView::new(&mail);
+                all = found(set, |m, hits| m.mail(&view, Timestamp::MIN, hits));
+            }
+        },
+    );
+    all
+}
+
+#[test]
+fn mail_addresses_match_whole_and_whatever_their_letter_case() {
+    let set = build(&[
+        "[email-addr:value = 'Joe@Bad.Example']",
+        "[email-addr:value LIKE '%@evil.example']",
+        "[email-addr:value MATCHES '^CEO']",
+        "[email-addr:display_name = 'The Boss']",
+        "[domain-name:value = 'bad.example']",
+        "[email-message:from_ref.value = 'joe@bad.example']",
+    ]);
+    let look = |address: &str, name: &str| {
+        found(&set, |m, hits| {
+            m.mailbox(address, name, Timestamp::MIN, hits)
+        })
+    };
+    for (address, name, expected) in [
+        (
+            "joe@bad.example",
+            "",
+            &["[email-addr:value = 'Joe@Bad.Example']"][..],
+        ),
+        ("xjoe@bad.example", "", &[]),
+        ("joe@bad.example.org", "", &[]),
+        ("joe@sub.bad.example", "", &[]),
+        (
+            "any@evil.example",
+            "x",
+            &["[email-addr:value LIKE '%@evil.example']"],
+        ),
+        ("any@notevil.example", "evil.example", &[]),
+        ("ceo@x.example", "", &["[email-addr:value MATCHES '^CEO']"]),
+        (
+            "a@x.example",
+            "The Boss",
+            &["[email-addr:display_name = 'The Boss']"],
+        ),
+    ] {
+        assert_eq!(look(address, name), expected, "{address}");
+    }
+    assert!(names(&set, "bad.example").len() == 1);
+}
+
+#[test]
+fn mails_match_by_their_header() {
+    let header = "Received: from a.example\r\nReceived: from b.example\r\n\
+        Message-ID: <1@x.example>\r\nContent-Type: multipart/mixed; boundary=b\r\n\
+        From: \"The Boss\" <Boss@X.example>\r\nSender: s@x.example\r\n\
+        To: a@y.example, b@y.example\r\nCc: c@y.example\r\nBcc: d@y.example\r\n\
+        X-Mailer: =?utf-8?Q?Evil=20Mailer?= 1\r\nSubject: =?utf-8?B?SW52b2ljZSA0Mg==?=";
+    for (pattern, matches) in [
+        ("email-message:subject = 'Invoice 42'", true),
+        ("email-message:subject = 'invoice 42'", false),
+        ("email-message:subject = 'Invoice 4'", false),
+        ("email-message:subject LIKE 'Invoice%'", true),
+        ("email-message:subject LIKE '%43'", false),
+        ("email-message:from_ref.value = 'BOSS@x.example'", true),
+        ("email-message:from_ref.value = 's@x.example'", false),
+        ("email-message:from_ref.display_name = 'The Boss'", true),
+        ("email-message:sender_ref.value = 's@x.example'", true),
+        ("email-message:to_refs[*].value = 'b@y.example'", true),
+        ("email-message:to_refs[1].value = 'b@y.example'", true),
+        ("email-message:to_refs[0].value = 'b@y.example'", false),
+        ("email-message:to_refs[*].value = 'c@y.example'", false),
+        (
+            "email-message:cc_refs[*].value IN ('x@y.example', 'c@y.example')",
+            true,
+        ),
+        ("email-message:bcc_refs[*].value LIKE 'd@%'", true),
+        ("email-message:message_id = '<1@x.example>'", true),
+        ("email-message:is_multipart = true", true),
+        ("email-message:is_multipart = false", false),
+        ("email-message:received_lines[*] LIKE '%b.example'", true),
+        ("email-message:received_lines[0] LIKE '%b.example'", false),
+        (
+            "email-message:additional_header_fields.'X-Mailer' = 'Evil Mailer 1'",
+            true,
+        ),
+        (
+            "email-message:additional_header_fields.'x-mailer'[0] LIKE 'evil%'",
+            false,
+        ),
+        (
+            "email-message:from_ref.value = 'boss@x.example' AND email-message:subject MATCHES '4.$'",
+            true,
+        ),
+        (
+            "email-message:from_ref.value = 'boss@x.example' AND email-message:subject = 'x'",
+            false,
+        ),
+    ] {
+        let pattern = format!("[{pattern}]");
+        let set = build(&[&pattern]);
+        assert!(matcher(&set).wants_mails(), "{pattern}");
+        assert_eq!(
+            mails(&set, header),
+            vec![pattern.clone(); usize::from(matches)],
+            "{pattern}"
+        );
+    }
+}
+
+#[test]
+fn texts_are_not_searched_for_where_no_text_is_given() {
+    let file = |name| crate::protocol::File {
+        direction: Direction::ToClient,
+        name,
+        size: 1,
+        mime_type: Some("application/x-evil"),
+        hashes: crate::protocol::Hashes::default(),
+    };
+    let set = build(&["[file:mime_type LIKE '%evil']", "[file:name LIKE 'evil%']"]);
+    let look = |name| found(&set, |m, hits| m.file(&file(name), Timestamp::MIN, hits)).len();
+    assert_eq!(
+        (look(None), look(Some("evil.exe")), look(Some("x"))),
+        (1, 2, 1)
+    );
 }

@@ -1,5 +1,6 @@
 //! Observables: typed values seen in traffic, in one normal form, and where.
 
+pub mod mail;
 pub mod name;
 
 use std::fmt;
@@ -15,6 +16,10 @@ pub enum ObservableType {
     DomainName,
     /// `url`
     Url,
+    /// `email-addr`
+    EmailAddr,
+    /// `email-message`
+    EmailMessage,
     /// `file`
     File,
     /// `x509-certificate`
@@ -31,6 +36,8 @@ impl ObservableType {
             Self::Ipv6Addr => "ipv6-addr",
             Self::DomainName => "domain-name",
             Self::Url => "url",
+            Self::EmailAddr => "email-addr",
+            Self::EmailMessage => "email-message",
             Self::File => "file",
             Self::X509Certificate => "x509-certificate",
             Self::NetworkTraffic => "network-traffic",
@@ -93,11 +100,21 @@ pub enum Place {
     SshServerKex,
     /// A file that was read or written over SMB.
     SmbFile,
+    /// The sender that the dialogue of a mail names.
+    SmtpMailFrom,
+    /// A recipient that the dialogue of a mail names.
+    SmtpRcptTo,
+    /// The header of a mail: what it names, and the mail as a whole.
+    SmtpHeader,
+    /// A part of a mail, as a file.
+    SmtpAttachment,
+    /// A link in the text of a mail.
+    SmtpLink,
 }
 
 impl Place {
     /// Every place, in the order of their declaration.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 28] = [
         Self::FlowSrc,
         Self::FlowDst,
         Self::FlowTunnelSrc,
@@ -121,6 +138,11 @@ impl Place {
         Self::SshClientKex,
         Self::SshServerKex,
         Self::SmbFile,
+        Self::SmtpMailFrom,
+        Self::SmtpRcptTo,
+        Self::SmtpHeader,
+        Self::SmtpAttachment,
+        Self::SmtpLink,
     ];
 
     /// The name that events carry.
@@ -149,13 +171,21 @@ impl Place {
             Self::SshClientKex => "ssh.client_kex",
             Self::SshServerKex => "ssh.server_kex",
             Self::SmbFile => "smb.file",
+            Self::SmtpMailFrom => "smtp.mail_from",
+            Self::SmtpRcptTo => "smtp.rcpt_to",
+            Self::SmtpHeader => "smtp.header",
+            Self::SmtpAttachment => "smtp.attachment",
+            Self::SmtpLink => "smtp.link",
         }
     }
 
-    /// Whether a message merely *names* an address here: such a match is
+    /// Whether a message merely *names* what matched here: such a match is
     /// reported and never blocks by itself.
     pub const fn names_only(self) -> bool {
-        matches!(self, Self::DnsAnswer | Self::HttpHeader)
+        matches!(
+            self,
+            Self::DnsAnswer | Self::HttpHeader | Self::SmtpHeader | Self::SmtpLink
+        )
     }
 }
 

@@ -14,6 +14,7 @@ pub mod http2;
 pub mod quic;
 pub mod registry;
 pub mod smb;
+pub mod smtp;
 pub mod socks;
 pub mod ssh;
 pub mod tls;
@@ -56,6 +57,8 @@ pub struct Wants {
     pub sha256: bool,
     /// Names or sizes of transferred files (content need not be hashed).
     pub file_names: bool,
+    /// Links in the texts of mails.
+    pub links: bool,
     /// TLS certificates, in any way.
     pub certificates: bool,
     /// JA3 of TLS clients.
@@ -77,6 +80,7 @@ impl Wants {
         sha1: true,
         sha256: true,
         file_names: true,
+        links: true,
         certificates: true,
         ja3: true,
         ja3s: true,
@@ -113,6 +117,12 @@ pub enum Message<'a> {
     HttpResponse(http::HttpResponse<'a>),
     /// One side's half of an SSH key exchange.
     Ssh(ssh::KeyExchange<'a>),
+    /// An address that a mail's dialogue named.
+    EnvelopeAddress(smtp::EnvelopeAddress<'a>),
+    /// A mail whose header is complete.
+    Mail(smtp::Mail<'a>),
+    /// The links in a mail's texts; sent when the mail has ended.
+    MailLinks(smtp::MailLinks<'a>),
     /// A file whose transfer has finished.
     File(File<'a>),
     /// Malformed or evasive traffic.

@@ -7,6 +7,7 @@ use crate::protocol::dns::DnsStream;
 use crate::protocol::http::HttpParser;
 use crate::protocol::http2::Http2Parser;
 use crate::protocol::smb::SmbParser;
+use crate::protocol::smtp::SmtpParser;
 use crate::protocol::socks::SocksParser;
 use crate::protocol::ssh::SshParser;
 use crate::protocol::tls::TlsParser;
@@ -48,6 +49,11 @@ pub const STREAM_PROTOCOLS: &[StreamProtocol] = &[
         name: "smb",
         probe: SmbParser::probe,
         parser: || Box::new(SmbParser::new()),
+    },
+    StreamProtocol {
+        name: "smtp",
+        probe: SmtpParser::probe,
+        parser: || Box::new(SmtpParser::new()),
     },
     StreamProtocol {
         name: "socks",

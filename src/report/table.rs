@@ -462,7 +462,12 @@ fn affected(found: &Match) -> IpAddr {
         | Place::HttpHeader
         | Place::HttpRequest
         | Place::HttpRequestBody
-        | Place::SshClientKex => found.flow.source,
+        | Place::SshClientKex
+        | Place::SmtpMailFrom
+        | Place::SmtpRcptTo
+        | Place::SmtpHeader
+        | Place::SmtpAttachment
+        | Place::SmtpLink => found.flow.source,
     }
 }
 
