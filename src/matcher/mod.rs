@@ -164,6 +164,8 @@ pub struct Matcher {
 pub struct Hits {
     seen: Vec<u32>,
     fresh: usize,
+    /// Those that validity withheld, which count once likewise.
+    withheld: Vec<u32>,
     /// Hashes of names that lately matched nothing, each at a place that it names itself.
     quiet_names: Vec<u64>,
     /// Matches withheld since the indicator was not valid yet.
@@ -181,6 +183,7 @@ impl Default for Hits {
         Self {
             seen: Vec::new(),
             fresh: 0,
+            withheld: Vec::new(),
             quiet_names: vec![0; QUIET_NAMES],
             not_yet_valid: 0,
             expired: 0,
@@ -193,6 +196,7 @@ impl Hits {
     #[inline]
     pub fn begin(&mut self) {
         self.seen.clear();
+        self.withheld.clear();
         self.fresh = 0;
     }
 
@@ -223,6 +227,15 @@ impl Hits {
         if !self.seen.contains(&ordinal) {
             self.seen.push(ordinal);
         }
+    }
+
+    /// 1 the first time within a scope, then 0.
+    fn withhold(&mut self, ordinal: u32) -> u64 {
+        let first = !self.withheld.contains(&ordinal);
+        if first {
+            self.withheld.push(ordinal);
+        }
+        u64::from(first)
     }
 }
 
@@ -296,7 +309,7 @@ impl Matcher {
     #[inline]
     pub fn domain(&self, name: &str, resolves_to: &[IpAddr], now: Timestamp, hits: &mut Hits) {
         let hash = self.set.key().bytes(name.as_bytes());
-        let (before, already) = (hits.counted(), hits.seen.len());
+        let (before, already) = (hits.counted(), hits.seen.len() + hits.withheld.len());
         if *hits.quiet_name(hash) == hash {
             return;
         }
@@ -634,9 +647,9 @@ impl Matcher {
         };
         let attributes = self.set.attributes(ordinal);
         if now < attributes.valid_from {
-            hits.not_yet_valid += 1;
+            hits.not_yet_valid += hits.withhold(ordinal);
         } else if now >= attributes.valid_until {
-            hits.expired += 1;
+            hits.expired += hits.withhold(ordinal);
         } else {
             hits.add(ordinal);
         }
