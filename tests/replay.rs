@@ -22,24 +22,74 @@ use std::process::Command;
 /// in the pattern, which changes whenever the capture is made anew.
 const EXPECTED: [(&str, &str, &str, u64); 17] = [
     ("Certificate of the login page", "", "tls.certificate", 1),
-    ("Control server of Lamplighter", "203.0.113.66", "flow.dst", 1),
-    ("Control server of Lamplighter, IPv6", "2001:db8:66::66", "dns.answer", 1),
-    ("Control server of Lamplighter, IPv6", "2001:db8:66::66", "flow.dst", 1),
-    ("Control server of Lamplighter, IPv6", "2001:db8:66::66", "http.header", 1),
+    (
+        "Control server of Lamplighter",
+        "203.0.113.66",
+        "flow.dst",
+        1,
+    ),
+    (
+        "Control server of Lamplighter, IPv6",
+        "2001:db8:66::66",
+        "dns.answer",
+        1,
+    ),
+    (
+        "Control server of Lamplighter, IPv6",
+        "2001:db8:66::66",
+        "flow.dst",
+        1,
+    ),
+    (
+        "Control server of Lamplighter, IPv6",
+        "2001:db8:66::66",
+        "http.header",
+        1,
+    ),
     ("Lamplighter, first stage", "", "http.response.body", 1),
     ("Lamplighter, second stage", "", "http.response.body", 1),
-    ("Link in the invoices", "http://files.lantern.example/download/update.bin", "http.url", 1),
-    ("Name behind Paper Lantern", "edge.night-ferry.example", "dns.answer", 1),
+    (
+        "Link in the invoices",
+        "http://files.lantern.example/download/update.bin",
+        "http.url",
+        1,
+    ),
+    (
+        "Name behind Paper Lantern",
+        "edge.night-ferry.example",
+        "dns.answer",
+        1,
+    ),
     // in a question and in the response to it
-    ("Name of Paper Lantern", "cdn.lantern.example", "dns.query", 2),
+    (
+        "Name of Paper Lantern",
+        "cdn.lantern.example",
+        "dns.query",
+        2,
+    ),
     ("Name of Paper Lantern", "cdn.lantern.example", "tls.sni", 1),
     ("Panel of Night Ferry", "203.0.113.77:8443", "flow", 1),
     // over TCP and over UDP
-    ("Rented network of Night Ferry", "192.0.2.200", "dns.answer", 2),
-    ("Rented network of Night Ferry", "192.0.2.200", "flow.dst", 1),
+    (
+        "Rented network of Night Ferry",
+        "192.0.2.200",
+        "dns.answer",
+        2,
+    ),
+    (
+        "Rented network of Night Ferry",
+        "192.0.2.200",
+        "flow.dst",
+        1,
+    ),
     ("TLS client of Lamplighter 1", "", "tls.client_hello", 1),
     ("TLS client of Lamplighter 2", "", "tls.client_hello", 1),
-    ("User agent of Lamplighter", "Lamplighter/2.1", "http.user_agent", 1),
+    (
+        "User agent of Lamplighter",
+        "Lamplighter/2.1",
+        "http.user_agent",
+        1,
+    ),
 ];
 
 /// Matched, and covered by an allowlist that is shipped.
@@ -47,8 +97,12 @@ const ALLOWLISTED: (&str, &str, &str, u64) =
     ("Where a parked name points", "127.0.0.1", "dns.answer", 1);
 
 /// Asked for and answered, which are two matches once its time is ignored.
-const EXPIRED: (&str, &str, &str, u64) =
-    ("Name of Paper Lantern, given up", "old.lantern.example", "dns.query", 2);
+const EXPIRED: (&str, &str, &str, u64) = (
+    "Name of Paper Lantern, given up",
+    "old.lantern.example",
+    "dns.query",
+    2,
+);
 
 #[test]
 fn the_sample_shows_what_was_planted_and_no_neighbour() {
@@ -72,7 +126,9 @@ fn the_sample_shows_what_was_planted_and_no_neighbour() {
 fn a_list_shows_the_same_values_as_the_bundle() {
     let folder = Folder::new();
     folder
-        .run(&format!("replay {CAPTURE} --intel {LIST} --events e.jsonl --quiet"))
+        .run(&format!(
+            "replay {CAPTURE} --intel {LIST} --events e.jsonl --quiet"
+        ))
         .exits(0)
         .says_nothing();
     let seen: BTreeMap<String, u64> = count(&folder.lines("e.jsonl"), |event| {
@@ -87,7 +143,10 @@ fn a_list_shows_the_same_values_as_the_bundle() {
         ("http.url", 1),
         ("tls.sni", 1),
     ];
-    assert_eq!(seen, expected.map(|(place, n)| (place.to_owned(), n)).into());
+    assert_eq!(
+        seen,
+        expected.map(|(place, n)| (place.to_owned(), n)).into()
+    );
 }
 
 #[test]
@@ -116,7 +175,11 @@ fn compressed_and_piped_captures_are_the_capture() {
     gzip.write_all(&plain).unwrap();
     let gzip = gzip.finish().unwrap();
     let zstd = zstd::encode_all(&plain[..], 3).unwrap();
-    for (name, bytes) in [("a.pcap.gz", gzip), ("a.pcap.zst", zstd), ("no-ending", plain)] {
+    for (name, bytes) in [
+        ("a.pcap.gz", gzip),
+        ("a.pcap.zst", zstd),
+        ("no-ending", plain),
+    ] {
         folder.write(name, &bytes);
         assert_eq!(replay(&folder, &[name], ""), expected, "{name}");
         let arguments = ["replay", "-", "--intel", BUNDLE, "--events", "-"];
@@ -140,9 +203,13 @@ fn a_dash_is_standard_input_and_output() {
     assert_eq!(events, expected);
 
     // where data goes to standard output, nothing else does
-    let stats = folder.run(&format!("replay {CAPTURE} --intel {BUNDLE} --stats -")).exits(0);
+    let stats = folder
+        .run(&format!("replay {CAPTURE} --intel {BUNDLE} --stats -"))
+        .exits(0);
     assert_eq!(stats.json()["matches"], expected.len());
-    let sightings = folder.run(&format!("replay {CAPTURE} --intel {BUNDLE} --sightings -")).exits(0);
+    let sightings = folder
+        .run(&format!("replay {CAPTURE} --intel {BUNDLE} --sightings -"))
+        .exits(0);
     assert_eq!(sightings.json()["type"], "bundle");
 }
 
@@ -151,17 +218,30 @@ fn a_filter_limits_what_is_looked_at() {
     let folder = Folder::new();
     let all = replay(&folder, &[CAPTURE], "");
     for (filter, keeps) in [
-        ("port 53", (|event| text(event, "/app_proto") == "dns") as fn(&Value) -> bool),
-        ("tcp port 443", |event| event["src_port"] == 443 || event["dest_port"] == 443),
+        (
+            "port 53",
+            (|event| text(event, "/app_proto") == "dns") as fn(&Value) -> bool,
+        ),
+        ("tcp port 443", |event| {
+            event["src_port"] == 443 || event["dest_port"] == 443
+        }),
         ("ip6", |event| text(event, "/src_ip").contains(':')),
         ("icmp", |_| false),
     ] {
-        let arguments =
-            ["replay", CAPTURE, "--intel", BUNDLE, "--events", "-", "--filter", filter];
+        let arguments = [
+            "replay", CAPTURE, "--intel", BUNDLE, "--events", "-", "--filter", filter,
+        ];
         let ran = folder.run_with(&arguments, b"").exits(0).says_nothing();
         let expected: Vec<&Value> = all.iter().filter(|event| keeps(event)).collect();
-        assert_eq!(lines(&ran.out).iter().collect::<Vec<_>>(), expected, "{filter}");
-        assert!(filter == "icmp" || !expected.is_empty(), "{filter} proves nothing");
+        assert_eq!(
+            lines(&ran.out).iter().collect::<Vec<_>>(),
+            expected,
+            "{filter}"
+        );
+        assert!(
+            filter == "icmp" || !expected.is_empty(),
+            "{filter} proves nothing"
+        );
     }
 }
 
@@ -186,16 +266,24 @@ fn validity_is_judged_by_the_clock_that_was_chosen() {
         ("early.pcap", "capture", NOTHING, (22, 0)),
         ("early.pcap", "ignore", &with_expired, (0, 0)),
     ] {
-        let events = replay(&folder, &[capture], &format!("--validity {clock} --stats stats"));
+        let events = replay(
+            &folder,
+            &[capture],
+            &format!("--validity {clock} --stats stats"),
+        );
         assert_seen(&events, expected);
         let withheld = &folder.json("stats")["indicators"]["withheld"];
         assert_eq!(withheld["not_yet_valid"], not_yet, "{capture} {clock}");
         assert_eq!(withheld["expired"], expired, "{capture} {clock}");
     }
     // and a person is told
-    let ran = folder.run(&format!("replay {CAPTURE} --intel {BUNDLE}")).exits(0);
+    let ran = folder
+        .run(&format!("replay {CAPTURE} --intel {BUNDLE}"))
+        .exits(0);
     assert!(ran.out.contains("2 more matches withheld"), "{}", ran.out);
-    let ran = folder.run(&format!("replay early.pcap --intel {BUNDLE}")).exits(0);
+    let ran = folder
+        .run(&format!("replay early.pcap --intel {BUNDLE}"))
+        .exits(0);
     assert!(ran.out.contains("No indicator matched."), "{}", ran.out);
     assert!(ran.out.contains("not yet valid"), "{}", ran.out);
 }
@@ -204,9 +292,16 @@ fn validity_is_judged_by_the_clock_that_was_chosen() {
 fn an_allowlist_changes_the_verdict_and_never_the_match() {
     let folder = Folder::new();
     let before = replay(&folder, &[CAPTURE], "");
-    folder.write("ours/partners.txt", "203.0.113.66\n.lantern.example  # a friend\n");
+    folder.write(
+        "ours/partners.txt",
+        "203.0.113.66\n.lantern.example  # a friend\n",
+    );
     folder.write("ours/notes.md", "no rules\n");
-    let after = replay(&folder, &[CAPTURE], "--rules ours --sightings s --stats stats");
+    let after = replay(
+        &folder,
+        &[CAPTURE],
+        "--rules ours --sightings s --stats stats",
+    );
     let mut covered = 0;
     assert_eq!(before.len(), after.len());
     for (before, after) in before.iter().zip(&after) {
@@ -217,7 +312,10 @@ fn an_allowlist_changes_the_verdict_and_never_the_match() {
         if value == "203.0.113.66" || value.contains("lantern.example") {
             covered += 1;
             assert_eq!(after["verdict"]["action"], "allowlisted");
-            assert!(text(after, "/verdict/reason").contains("partners.txt"), "{after}");
+            assert!(
+                text(after, "/verdict/reason").contains("partners.txt"),
+                "{after}"
+            );
         } else {
             assert_eq!(after["verdict"]["action"], "report", "{after}");
         }
@@ -242,13 +340,18 @@ fn several_captures_are_read_in_order_and_folders_by_name() {
     let named = replay(&folder, &["day/1.pcap", "day/2.pcap"], "--stats stats");
     assert_eq!(named.len(), 2 * once.len());
     assert_eq!(named[..once.len()], once);
-    let times: Vec<&str> = named.iter().map(|event| text(event, "/timestamp")).collect();
+    let times: Vec<&str> = named
+        .iter()
+        .map(|event| text(event, "/timestamp"))
+        .collect();
     assert!(times.is_sorted(), "{times:?}");
     let stats = folder.json("stats");
     assert_eq!(stats["captures"][0]["file"], "day/1.pcap");
     assert_eq!(stats["captures"][1]["file"], "day/2.pcap");
 
-    let ran = folder.run(&format!("replay day --intel {BUNDLE} --events e.jsonl -q")).exits(0);
+    let ran = folder
+        .run(&format!("replay day --intel {BUNDLE} --events e.jsonl -q"))
+        .exits(0);
     ran.says(&["day/notes.txt"]);
     assert_eq!(folder.lines("e.jsonl"), named);
 }
@@ -260,7 +363,9 @@ fn a_capture_cut_short_is_used_as_far_as_it_goes() {
     let bytes = fs::read(CAPTURE).unwrap();
     folder.write("cut.pcap", &bytes[..bytes.len() - 11]);
     let ran = folder
-        .run(&format!("replay cut.pcap --intel {BUNDLE} --events e.jsonl --stats stats"))
+        .run(&format!(
+            "replay cut.pcap --intel {BUNDLE} --events e.jsonl --stats stats"
+        ))
         .exits(0)
         .says(&["warning: cut.pcap: ", "cut short"]);
     // the last packet is the answer of which the last match is made
@@ -294,7 +399,9 @@ fn without_a_match_there_is_an_identity_and_no_event() {
     let folder = Folder::new();
     folder.write("list.txt", "nothing.example\n");
     let ran = folder
-        .run(&format!("replay {CAPTURE} --intel list.txt --events e --sightings s"))
+        .run(&format!(
+            "replay {CAPTURE} --intel list.txt --events e --sightings s"
+        ))
         .exits(0)
         .says_nothing();
     assert!(ran.out.contains("No indicator matched."), "{}", ran.out);
@@ -313,7 +420,12 @@ fn sightings_say_what_the_events_say() {
     let bundle = folder.json("s");
     let sighted: BTreeMap<String, u64> = sightings(&bundle)
         .iter()
-        .map(|s| (text(s, "/sighting_of_ref").to_owned(), s["count"].as_u64().unwrap()))
+        .map(|s| {
+            (
+                text(s, "/sighting_of_ref").to_owned(),
+                s["count"].as_u64().unwrap(),
+            )
+        })
         .collect();
     assert_eq!(sighted, said);
     for sighting in sightings(&bundle) {
@@ -334,7 +446,11 @@ fn sightings_say_what_the_events_say() {
             .args(["--known-indicators", BUNDLE])
             .output()
             .unwrap();
-        assert!(judged.status.success(), "{}", String::from_utf8_lossy(&judged.stdout));
+        assert!(
+            judged.status.success(),
+            "{}",
+            String::from_utf8_lossy(&judged.stdout)
+        );
     }
 }
 
@@ -344,7 +460,11 @@ fn events_keep_to_their_schema() {
     let schema: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
     let folder = Folder::new();
     let mut events = replay(&folder, &[CAPTURE], "--validity ignore");
-    folder.run(&format!("replay {CAPTURE} --intel {LIST} --events e.jsonl -q")).exits(0);
+    folder
+        .run(&format!(
+            "replay {CAPTURE} --intel {LIST} --events e.jsonl -q"
+        ))
+        .exits(0);
     events.extend(folder.lines("e.jsonl"));
     for event in &events {
         if let Err(fault) = keep_to(&schema, event) {
@@ -373,7 +493,9 @@ fn names_match_as_written_unless_the_rules_widen_them() {
     folder.write("wide.toml", "[matching]\nsubdomains = \"always\"\n");
     let seen = |rules: &str| -> Vec<String> {
         folder
-            .run(&format!("replay {CAPTURE} --intel b.json --events e.jsonl -q {rules}"))
+            .run(&format!(
+                "replay {CAPTURE} --intel b.json --events e.jsonl -q {rules}"
+            ))
             .exits(0);
         let events = folder.lines("e.jsonl");
         let named = events
@@ -388,8 +510,10 @@ fn names_match_as_written_unless_the_rules_widen_them() {
     widened.dedup();
     assert_eq!(
         widened,
-        ["beacon", "cdn", "files", "login", "not-cdn", "old", "parked"]
-            .map(|name| format!("{name}.lantern.example"))
+        [
+            "beacon", "cdn", "files", "login", "not-cdn", "old", "parked"
+        ]
+        .map(|name| format!("{name}.lantern.example"))
     );
 }
 
@@ -398,7 +522,9 @@ fn names_match_as_written_unless_the_rules_widen_them() {
 fn replay(folder: &Folder, captures: &[&str], options: &str) -> Vec<Value> {
     let captures = captures.join(" ");
     folder
-        .run(&format!("replay {captures} --intel {BUNDLE} --events events.jsonl --quiet {options}"))
+        .run(&format!(
+            "replay {captures} --intel {BUNDLE} --events events.jsonl --quiet {options}"
+        ))
         .exits(0);
     folder.lines("events.jsonl")
 }
@@ -411,12 +537,18 @@ fn assert_seen(events: &[Value], expected: &[(&str, &str, &str, u64)]) {
             ["/indicator/name", "/observable/value", "/observable/place"].map(|p| text(event, p));
         let pattern = text(indicator(&mut bundle, name), "/pattern").to_owned();
         let changes = expected.iter().any(|(n, v, ..)| *n == name && v.is_empty());
-        let value = if changes && pattern.contains(value) { "" } else { value };
+        let value = if changes && pattern.contains(value) {
+            ""
+        } else {
+            value
+        };
         (name.to_owned(), value.to_owned(), place.to_owned())
     });
     let expected: BTreeMap<_, u64> = expected
         .iter()
-        .map(|(name, value, place, n)| ((name.to_string(), value.to_string(), place.to_string()), *n))
+        .map(|(name, value, place, n)| {
+            ((name.to_string(), value.to_string(), place.to_string()), *n)
+        })
         .collect();
     assert_eq!(seen, expected);
 }
@@ -430,7 +562,12 @@ fn count<K: Ord>(events: &[Value], mut key: impl FnMut(&Value) -> K) -> BTreeMap
 }
 
 fn sightings(bundle: &Value) -> Vec<&Value> {
-    bundle["objects"].as_array().unwrap().iter().filter(|o| o["type"] == "sighting").collect()
+    bundle["objects"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|o| o["type"] == "sighting")
+        .collect()
 }
 
 /// The sample as if it had been captured at another time, in seconds since the epoch.
@@ -488,7 +625,9 @@ fn keep_to(schema: &Value, value: &Value) -> Result<(), String> {
             "additionalProperties" => {
                 assert_eq!(wanted, false);
                 let known = schema["properties"].as_object().unwrap();
-                value.as_object().is_some_and(|v| v.keys().all(|key| known.contains_key(key)))
+                value
+                    .as_object()
+                    .is_some_and(|v| v.keys().all(|key| known.contains_key(key)))
             }
             "items" => {
                 for value in value.as_array().into_iter().flatten() {

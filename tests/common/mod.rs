@@ -44,7 +44,11 @@ impl Ran {
     #[track_caller]
     pub(crate) fn says(self, parts: &[&str]) -> Self {
         for part in parts {
-            assert!(self.err.contains(part), "'{part}' is missing in: {}", self.err);
+            assert!(
+                self.err.contains(part),
+                "'{part}' is missing in: {}",
+                self.err
+            );
         }
         self
     }
@@ -150,12 +154,17 @@ impl Drop for Folder {
 
 /// The values of JSON lines.
 pub(crate) fn lines(text: &str) -> Vec<Value> {
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 /// A text at a JSON pointer, or none.
 pub(crate) fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
-    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    value
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 /// The shipped bundle, to be changed.
