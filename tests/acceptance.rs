@@ -7,17 +7,11 @@ use common::shared;
 use std::process::Command;
 
 /// Cases that do not pass yet, and what they wait for. One that passes is told, to be taken out.
-const NOT_YET: [(&str, &str); 14] = [
+const NOT_YET: [(&str, &str); 8] = [
     ("email-addr-patriots", "needs mail"),
     ("file-ftp-exe", "needs FTP"),
-    ("file-smb2-pdf", "needs SMB"),
     ("file-smtp-attachment", "needs mail"),
     ("file-smtp-attachment-2", "needs mail"),
-    ("hassh-guess", "needs SSH"),
-    ("ja4-many", "needs QUIC"),
-    ("ja4-quic", "needs QUIC"),
-    ("quic-sni-cirrus", "needs QUIC"),
-    ("quic-sni-cloudflare", "needs QUIC"),
     (
         "temporal-followedby-wikipedia",
         "needs patterns over several observations",

@@ -37,23 +37,38 @@ pub(super) fn run(arguments: &Arguments) -> Result<Ended, Failure> {
         }
     }
     let Some((match_part, explain_part)) = loaded.set.parts() else {
-        return Err(Failure::Usage("the source is a compiled set already".into()));
+        return Err(Failure::Usage(
+            "the source is a compiled set already".into(),
+        ));
     };
     let to_standard_output = arguments.output.as_os_str() == "-";
     let parts = [match_part, explain_part];
     let written = if to_standard_output {
         let mut stdout = std::io::stdout().lock();
-        parts.iter().try_for_each(|part| stdout.write_all(part)).and_then(|()| stdout.flush())
+        parts
+            .iter()
+            .try_for_each(|part| stdout.write_all(part))
+            .and_then(|()| stdout.flush())
     } else {
         replace(&arguments.output, &parts)
     };
     written.map_err(|e| {
-        Failure::Running(format!("{}: cannot be written: {e}", arguments.output.display()))
+        Failure::Running(format!(
+            "{}: cannot be written: {e}",
+            arguments.output.display()
+        ))
     })?;
-    let (indicators, matching, explaining) =
-        (loaded.set.indicators(), loaded.set.match_bytes(), loaded.set.explain_bytes());
+    let (indicators, matching, explaining) = (
+        loaded.set.indicators(),
+        loaded.set.match_bytes(),
+        loaded.set.explain_bytes(),
+    );
     let refused: usize = loaded.sources.iter().map(|s| s.report.refused.len()).sum();
-    let unseeable: usize = loaded.sources.iter().map(|s| s.report.unseeable.len()).sum();
+    let unseeable: usize = loaded
+        .sources
+        .iter()
+        .map(|s| s.report.unseeable.len())
+        .sum();
     let text = if arguments.json {
         json!({
             "indicators": indicators,

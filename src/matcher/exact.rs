@@ -46,7 +46,7 @@ pub(crate) struct ByteTableSections {
 impl ByteTableSections {
     /// Builds the table of `(hash, value, posting)`; each value occurs once, together they are
     /// shorter than 4 GiB.
-    pub(crate) fn build<'v>(entries: &[(u64, &'v [u8], u32)]) -> Self {
+    pub(crate) fn build(entries: &[(u64, &[u8], u32)]) -> Self {
         let slots = slots_for(entries.len());
         let mut table: Vec<(u32, u32)> = vec![(0, NO_POSTING); slots];
         let mut terms = Vec::with_capacity(entries.len() * 8 + 4);

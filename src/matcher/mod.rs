@@ -16,6 +16,8 @@ mod filter;
 mod lower;
 mod prefix;
 mod program;
+#[cfg(test)]
+mod tests;
 
 use crate::flow::End;
 use crate::indicator::pattern::ObjectView;
@@ -40,6 +42,7 @@ use crate::protocol::Hashes;
 use crate::protocol::Wants;
 use crate::protocol::tls::Certificate;
 use crate::time::Timestamp;
+use hashbrown::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -87,7 +90,7 @@ pub struct Observable {
     /// Where it was.
     pub place: Place,
     /// For fingerprints and user agents, which property of network-traffic: `x_ja3_hash`,
-    /// `x_ja3s_hash`, `x_ja4`, `user_agent`. `None` for the others.
+    /// `x_ja3s_hash`, `x_ja4`, `x_hassh`, `x_hassh_server`, `user_agent`. `None` for the others.
     pub property: Option<&'static str>,
     /// What else is known of it, for sightings.
     pub evidence: Evidence,
@@ -162,10 +165,10 @@ pub struct Matcher {
 /// An indicator counts once in a scope, by whichever of its values was seen first.
 #[derive(Debug)]
 pub struct Hits {
-    seen: Vec<u32>,
+    seen: Distinct,
     fresh: usize,
     /// Those that validity withheld, which count once likewise.
-    withheld: Vec<u32>,
+    withheld: Distinct,
     /// Hashes of names that lately matched nothing, each at a place that it names itself.
     quiet_names: Vec<u64>,
     /// Matches withheld since the indicator was not valid yet.
@@ -181,9 +184,9 @@ const QUIET_NAMES: usize = 1 << 12;
 impl Default for Hits {
     fn default() -> Self {
         Self {
-            seen: Vec::new(),
+            seen: Distinct::default(),
             fresh: 0,
-            withheld: Vec::new(),
+            withheld: Distinct::default(),
             quiet_names: vec![0; QUIET_NAMES],
             not_yet_valid: 0,
             expired: 0,
@@ -203,13 +206,13 @@ impl Hits {
     /// Whether something was added since the last [`Hits::take_fresh`].
     #[inline]
     pub fn any_fresh(&self) -> bool {
-        self.fresh < self.seen.len()
+        self.fresh < self.seen.ordinals.len()
     }
 
     /// What was added since the last call.
     pub fn take_fresh(&mut self) -> &[u32] {
-        let fresh = self.seen.get(self.fresh..).unwrap_or_default();
-        self.fresh = self.seen.len();
+        let fresh = self.seen.ordinals.get(self.fresh..).unwrap_or_default();
+        self.fresh = self.seen.ordinals.len();
         fresh
     }
 
@@ -220,22 +223,51 @@ impl Hits {
 
     /// Grows whenever something is counted, valid or not.
     const fn counted(&self) -> u64 {
-        self.seen.len() as u64 + self.not_yet_valid + self.expired
+        self.seen.ordinals.len() as u64 + self.not_yet_valid + self.expired
     }
 
     fn add(&mut self, ordinal: u32) {
-        if !self.seen.contains(&ordinal) {
-            self.seen.push(ordinal);
-        }
+        self.seen.insert(ordinal);
     }
 
-    /// 1 the first time within a scope, then 0.
-    fn withhold(&mut self, ordinal: u32) -> u64 {
-        let first = !self.withheld.contains(&ordinal);
-        if first {
-            self.withheld.push(ordinal);
+    /// Whether nothing was counted in this scope, valid or not.
+    const fn is_empty(&self) -> bool {
+        self.seen.ordinals.is_empty() && self.withheld.ordinals.is_empty()
+    }
+}
+
+/// Ordinals, each once, in the order in which they came.
+#[derive(Debug, Default)]
+struct Distinct {
+    ordinals: Vec<u32>,
+    /// The same once there are more than a [`FEW`]; empty before.
+    many: HashSet<u32>,
+}
+
+/// Ordinals that are looked through one by one, which beats hashing.
+const FEW: usize = 32;
+
+impl Distinct {
+    #[inline]
+    fn clear(&mut self) {
+        self.ordinals.clear();
+        self.many.clear();
+    }
+
+    /// Adds one; whether it is new.
+    fn insert(&mut self, ordinal: u32) -> bool {
+        let known = if self.ordinals.len() <= FEW {
+            self.ordinals.contains(&ordinal)
+        } else {
+            if self.many.is_empty() {
+                self.many.extend(&self.ordinals);
+            }
+            !self.many.insert(ordinal)
+        };
+        if !known {
+            self.ordinals.push(ordinal);
         }
-        u64::from(first)
+        !known
     }
 }
 
@@ -258,6 +290,8 @@ impl Matcher {
             ja3: set.has(KeyKind::Ja3) || reads.ja3,
             ja3s: set.has(KeyKind::Ja3s) || reads.ja3s,
             ja4: set.has(KeyKind::Ja4) || reads.ja4,
+            hassh: set.has(KeyKind::Hassh) || reads.hassh,
+            hassh_server: set.has(KeyKind::HasshServer) || reads.hassh_server,
         };
         let walks_parents =
             subdomains.always || subdomains.always_of_source.contains(&true) || set.has_subtrees();
@@ -309,14 +343,14 @@ impl Matcher {
     #[inline]
     pub fn domain(&self, name: &str, resolves_to: &[IpAddr], now: Timestamp, hits: &mut Hits) {
         let hash = self.set.key().bytes(name.as_bytes());
-        let (before, already) = (hits.counted(), hits.seen.len() + hits.withheld.len());
+        let (before, already) = (hits.counted(), !hits.is_empty());
         if *hits.quiet_name(hash) == hash {
             return;
         }
         self.domain_with_parents(name, hash, resolves_to, now, hits);
         // what was seen in this scope before does not count again, so only an empty scope proves
         // that a name matches nothing
-        if hits.counted() == before && already == 0 && !self.programs.reads.resolved {
+        if hits.counted() == before && !already && !self.programs.reads.resolved {
             *hits.quiet_name(hash) = hash;
         }
     }
@@ -341,7 +375,8 @@ impl Matcher {
             for (dot, _) in name.match_indices('.') {
                 let parent = name.get(dot + 1..).unwrap_or_default().as_bytes();
                 if let Some(packed) = table.find(key.bytes(parent), parent) {
-                    self.set.unpack(packed, &mut |posting| self.below(posting, now, hits));
+                    self.set
+                        .unpack(packed, &mut |posting| self.below(posting, now, hits));
                 }
             }
         }
@@ -381,7 +416,14 @@ impl Matcher {
     pub fn file(&self, file: &File<'_>, now: Timestamp, hits: &mut Hits) {
         let view = file_view(file);
         if let Some(name) = file.name {
-            self.key(KeyKind::FileName, name.as_bytes(), ObjectKind::File, &view, now, hits);
+            self.key(
+                KeyKind::FileName,
+                name.as_bytes(),
+                ObjectKind::File,
+                &view,
+                now,
+                hits,
+            );
         }
         if self.programs.scans(ObjectKind::File) {
             let name = file.name.unwrap_or_default();
@@ -399,7 +441,10 @@ impl Matcher {
         now: Timestamp,
         hits: &mut Hits,
     ) {
-        let view = CertificateView { certificate, hashes: *hashes };
+        let view = CertificateView {
+            certificate,
+            hashes: *hashes,
+        };
         self.key(kind, digest, ObjectKind::Certificate, &view, now, hits);
     }
 
@@ -412,7 +457,10 @@ impl Matcher {
         hits: &mut Hits,
     ) {
         if self.programs.scans(ObjectKind::Certificate) {
-            let view = CertificateView { certificate, hashes: *hashes };
+            let view = CertificateView {
+                certificate,
+                hashes: *hashes,
+            };
             self.scan(ObjectKind::Certificate, b"", &view, now, hits);
         }
     }
@@ -481,6 +529,16 @@ impl Matcher {
         self.traffic(Stage::ServerHello, view, now, hits);
     }
 
+    /// Patterns over an SSH client's key exchange.
+    pub fn client_kex(&self, view: &TrafficView<'_>, now: Timestamp, hits: &mut Hits) {
+        self.traffic(Stage::ClientKex, view, now, hits);
+    }
+
+    /// Patterns over an SSH server's key exchange.
+    pub fn server_kex(&self, view: &TrafficView<'_>, now: Timestamp, hits: &mut Hits) {
+        self.traffic(Stage::ServerKex, view, now, hits);
+    }
+
     fn traffic(&self, stage: Stage, view: &TrafficView<'_>, now: Timestamp, hits: &mut Hits) {
         if !self.programs.wants_stage(stage) {
             return;
@@ -511,7 +569,12 @@ impl Matcher {
         for (kind, end) in ports {
             self.each_posting(kind, &End::port(&end).to_be_bytes(), &mut call);
         }
-        for (kind, text) in [(KeyKind::Ja3, view.ja3), (KeyKind::Ja3s, view.ja3s)] {
+        for (kind, text) in [
+            (KeyKind::Ja3, view.ja3),
+            (KeyKind::Ja3s, view.ja3s),
+            (KeyKind::Hassh, view.hassh),
+            (KeyKind::HasshServer, view.hassh_server),
+        ] {
             if let Some(digest) = text.and_then(|t| u128::from_str_radix(t, 16).ok()) {
                 self.each_posting(kind, &digest.to_be_bytes(), &mut call);
             }
@@ -647,9 +710,9 @@ impl Matcher {
         };
         let attributes = self.set.attributes(ordinal);
         if now < attributes.valid_from {
-            hits.not_yet_valid += hits.withhold(ordinal);
+            hits.not_yet_valid += u64::from(hits.withheld.insert(ordinal));
         } else if now >= attributes.valid_until {
-            hits.expired += hits.withhold(ordinal);
+            hits.expired += u64::from(hits.withheld.insert(ordinal));
         } else {
             hits.add(ordinal);
         }
@@ -657,5 +720,10 @@ impl Matcher {
 }
 
 const fn file_view<'f>(file: &'f File<'_>) -> FileView<'f> {
-    FileView { name: file.name, size: file.size, mime_type: file.mime_type, hashes: file.hashes }
+    FileView {
+        name: file.name,
+        size: file.size,
+        mime_type: file.mime_type,
+        hashes: file.hashes,
+    }
 }

@@ -45,7 +45,7 @@ use std::sync::OnceLock;
 pub const MAGIC: [u8; 8] = *b"WPSET\0\r\n";
 
 /// Version of the format: raised with every change that an older program would misread.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Reads 0x04030201 where the byte order differs.
 const BYTE_ORDER: u32 = 0x0102_0304;
@@ -112,11 +112,15 @@ pub enum KeyKind {
     DestinationPort,
     /// Source port, likewise.
     SourcePort,
+    /// 16 bytes.
+    Hassh,
+    /// 16 bytes.
+    HasshServer,
 }
 
 impl KeyKind {
     /// How many there are.
-    pub const COUNT: usize = 16;
+    pub const COUNT: usize = 18;
 
     /// Every kind, in the order of their tables.
     pub const ALL: [Self; Self::COUNT] = [
@@ -136,6 +140,8 @@ impl KeyKind {
         Self::UserAgent,
         Self::DestinationPort,
         Self::SourcePort,
+        Self::Hassh,
+        Self::HasshServer,
     ];
 }
 
@@ -335,7 +341,10 @@ impl IndicatorSet {
 
     /// From both parts in memory.
     pub(crate) fn from_parts(match_part: Vec<u8>, explain_part: Vec<u8>) -> Result<Self, SetError> {
-        Self::new(MatchPart::Heap(match_part), ExplainPart::Memory(explain_part))
+        Self::new(
+            MatchPart::Heap(match_part),
+            ExplainPart::Memory(explain_part),
+        )
     }
 
     fn new(match_part: MatchPart, explain: ExplainPart) -> Result<Self, SetError> {
@@ -430,7 +439,10 @@ impl IndicatorSet {
     /// Ordinals of the indicators that can match.
     pub fn ordinals(&self) -> impl Iterator<Item = u32> + '_ {
         let records = self.section(RECORDS).chunks_exact(RECORD_LENGTH);
-        records.zip(0..).filter(|(record, _)| u32_at(record, 0) != NO_ATTRIBUTES).map(|(_, n)| n)
+        records
+            .zip(0..)
+            .filter(|(record, _)| u32_at(record, 0) != NO_ATTRIBUTES)
+            .map(|(_, n)| n)
     }
 
     /// Names of the sources that the set was made of.
@@ -537,7 +549,9 @@ impl IndicatorSet {
 
     fn read_at(&self, offset: u64, length: u64) -> Option<Vec<u8>> {
         let end = offset.checked_add(length)?;
-        if end > self.explain_bytes() || length > MAX_EXPLANATION.max(self.bytes.bytes().len()) as u64 {
+        if end > self.explain_bytes()
+            || length > MAX_EXPLANATION.max(self.bytes.bytes().len()) as u64
+        {
             return None;
         }
         match &self.explain {

@@ -69,6 +69,10 @@ pub enum Place {
     TlsServerHello,
     /// A certificate that a TLS server showed.
     TlsCertificate,
+    /// The server name of a ClientHello over QUIC.
+    QuicSni,
+    /// A ClientHello over QUIC as a whole (its fingerprint).
+    QuicClientHello,
     /// The host that an HTTP request names.
     HttpHost,
     /// The full URL of an HTTP request.
@@ -83,11 +87,17 @@ pub enum Place {
     HttpRequestBody,
     /// The content that an HTTP response carried.
     HttpResponseBody,
+    /// The key exchange of an SSH client (its fingerprint).
+    SshClientKex,
+    /// The key exchange of an SSH server (its fingerprint).
+    SshServerKex,
+    /// A file that was read or written over SMB.
+    SmbFile,
 }
 
 impl Place {
     /// Every place, in the order of their declaration.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 23] = [
         Self::FlowSrc,
         Self::FlowDst,
         Self::FlowTunnelSrc,
@@ -99,6 +109,8 @@ impl Place {
         Self::TlsClientHello,
         Self::TlsServerHello,
         Self::TlsCertificate,
+        Self::QuicSni,
+        Self::QuicClientHello,
         Self::HttpHost,
         Self::HttpUrl,
         Self::HttpUserAgent,
@@ -106,6 +118,9 @@ impl Place {
         Self::HttpRequest,
         Self::HttpRequestBody,
         Self::HttpResponseBody,
+        Self::SshClientKex,
+        Self::SshServerKex,
+        Self::SmbFile,
     ];
 
     /// The name that events carry.
@@ -122,6 +137,8 @@ impl Place {
             Self::TlsClientHello => "tls.client_hello",
             Self::TlsServerHello => "tls.server_hello",
             Self::TlsCertificate => "tls.certificate",
+            Self::QuicSni => "quic.sni",
+            Self::QuicClientHello => "quic.client_hello",
             Self::HttpHost => "http.host",
             Self::HttpUrl => "http.url",
             Self::HttpUserAgent => "http.user_agent",
@@ -129,6 +146,9 @@ impl Place {
             Self::HttpRequest => "http.request",
             Self::HttpRequestBody => "http.request.body",
             Self::HttpResponseBody => "http.response.body",
+            Self::SshClientKex => "ssh.client_kex",
+            Self::SshServerKex => "ssh.server_kex",
+            Self::SmbFile => "smb.file",
         }
     }
 

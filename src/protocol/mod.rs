@@ -10,8 +10,12 @@
 pub mod digest;
 pub mod dns;
 pub mod http;
+pub mod http2;
+pub mod quic;
 pub mod registry;
+pub mod smb;
 pub mod socks;
+pub mod ssh;
 pub mod tls;
 
 use crate::flow::Direction;
@@ -60,6 +64,10 @@ pub struct Wants {
     pub ja3s: bool,
     /// JA4 of TLS clients.
     pub ja4: bool,
+    /// HASSH of SSH clients.
+    pub hassh: bool,
+    /// HASSH of SSH servers.
+    pub hassh_server: bool,
 }
 
 impl Wants {
@@ -73,6 +81,8 @@ impl Wants {
         ja3: true,
         ja3s: true,
         ja4: true,
+        hassh: true,
+        hassh_server: true,
     };
 
     /// Whether any digest of file contents is asked for.
@@ -91,16 +101,18 @@ impl Wants {
 pub enum Message<'a> {
     /// A DNS query or response.
     Dns(dns::DnsMessage<'a>),
-    /// A TLS ClientHello.
+    /// A TLS ClientHello, over TCP or QUIC.
     ClientHello(tls::ClientHello<'a>),
     /// A TLS ServerHello.
     ServerHello(tls::ServerHello<'a>),
     /// One certificate of a TLS Certificate message (up to TLS 1.2).
     Certificate(tls::Certificate<'a>),
-    /// An HTTP/1 request head; sent when the head is complete.
+    /// An HTTP request head; sent when the head is complete.
     HttpRequest(http::HttpRequest<'a>),
-    /// An HTTP/1 response head.
+    /// An HTTP response head.
     HttpResponse(http::HttpResponse<'a>),
+    /// One side's half of an SSH key exchange.
+    Ssh(ssh::KeyExchange<'a>),
     /// A file whose transfer has finished.
     File(File<'a>),
     /// Malformed or evasive traffic.

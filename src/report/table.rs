@@ -445,19 +445,24 @@ fn affected(found: &Match) -> IpAddr {
         | Place::DnsAnswer
         | Place::TlsServerHello
         | Place::TlsCertificate
-        | Place::HttpResponseBody => found.flow.destination,
+        | Place::HttpResponseBody
+        | Place::SshServerKex
+        | Place::SmbFile => found.flow.destination,
         Place::FlowDst
         | Place::FlowTunnelDst
         | Place::Flow
         | Place::DnsQuery
         | Place::TlsSni
         | Place::TlsClientHello
+        | Place::QuicSni
+        | Place::QuicClientHello
         | Place::HttpHost
         | Place::HttpUrl
         | Place::HttpUserAgent
         | Place::HttpHeader
         | Place::HttpRequest
-        | Place::HttpRequestBody => found.flow.source,
+        | Place::HttpRequestBody
+        | Place::SshClientKex => found.flow.source,
     }
 }
 

@@ -12,6 +12,7 @@ use crate::protocol::Probe;
 use crate::protocol::Status;
 use crate::protocol::dns;
 use crate::protocol::dns::DnsMessage;
+use crate::protocol::quic::QuicParser;
 use crate::protocol::registry::STREAM_PROTOCOLS;
 use crate::sensor::observe::FlowFacts;
 use crate::sensor::observe::Observer;
@@ -40,6 +41,8 @@ pub(super) enum Stream {
     Tcp(Box<TcpState>),
     /// Datagrams, each on its own; how many were of no known protocol.
     Datagrams { unknown: u8 },
+    /// Datagrams of a QUIC connection whose ClientHello is not whole yet.
+    Quic(Box<QuicParser>),
     /// Nothing more to be seen.
     Ignored {
         /// The client's first sequence number, to tell a new connection on the same ports.
@@ -89,22 +92,31 @@ impl FlowState {
             })),
             _ => Stream::Datagrams { unknown: 0 },
         };
-        Self { stream, app_proto: None, protocol_told: false }
+        Self {
+            stream,
+            app_proto: None,
+            protocol_told: false,
+        }
     }
 
     /// Whether a SYN of the client (or of the other end) opens another connection than this one.
     pub(super) fn is_reopened_by(&self, from_client: bool, sequence: u32) -> bool {
         match &self.stream {
             Stream::Tcp(tcp) => {
-                let direction =
-                    if from_client { Direction::ToServer } else { Direction::ToClient };
+                let direction = if from_client {
+                    Direction::ToServer
+                } else {
+                    Direction::ToClient
+                };
                 tcp.connection.is_reopened_by(direction, sequence)
             }
-            Stream::Ignored { first_sequence: Some(first) } => {
-                !from_client || *first != sequence.wrapping_add(1)
-            }
-            Stream::Ignored { first_sequence: None } => true,
-            Stream::Datagrams { .. } => false,
+            Stream::Ignored {
+                first_sequence: Some(first),
+            } => !from_client || *first != sequence.wrapping_add(1),
+            Stream::Ignored {
+                first_sequence: None,
+            } => true,
+            Stream::Datagrams { .. } | Stream::Quic(_) => false,
         }
     }
 }
@@ -130,7 +142,11 @@ impl Application {
             return;
         }
         let told = |direction: Direction, swapped: bool| {
-            if swapped { direction.reverse() } else { direction }
+            if swapped {
+                direction.reverse()
+            } else {
+                direction
+            }
         };
         match *event {
             StreamEvent::Bytes(direction, bytes) => {
@@ -268,7 +284,10 @@ impl Application {
 
 enum Recognised {
     /// As this protocol, sent in this direction.
-    As(&'static crate::protocol::registry::StreamProtocol, Direction),
+    As(
+        &'static crate::protocol::registry::StreamProtocol,
+        Direction,
+    ),
     NotYet,
     Never,
 }
@@ -285,7 +304,11 @@ fn recognise(direction: Direction, bytes: &[u8]) -> Recognised {
             }
         }
     }
-    if unsure { Recognised::NotYet } else { Recognised::Never }
+    if unsure {
+        Recognised::NotYet
+    } else {
+        Recognised::Never
+    }
 }
 
 /// Takes a UDP payload.
@@ -295,10 +318,21 @@ pub(super) fn handle_datagram(
     payload: &[u8],
     observer: &mut Observer,
 ) {
-    let Stream::Datagrams { unknown } = &mut flow.state.stream else { return };
     if payload.is_empty() {
         return;
     }
+    let opens_quic = flow.state.app_proto.is_none()
+        && matches!(flow.state.stream, Stream::Datagrams { .. })
+        && QuicParser::probe_datagram(payload) == Probe::Certain;
+    if opens_quic {
+        flow.state.app_proto = Some("quic");
+        flow.state.stream = Stream::Quic(Box::new(QuicParser::new()));
+    }
+    let unknown = match &mut flow.state.stream {
+        Stream::Datagrams { unknown } => unknown,
+        Stream::Quic(_) => return handle_quic(flow, direction, payload, observer),
+        Stream::Tcp(_) | Stream::Ignored { .. } => return,
+    };
     if dns::probe_datagram(payload) == Probe::Certain
         && let Ok(message) = DnsMessage::parse(payload)
     {
@@ -324,8 +358,44 @@ pub(super) fn handle_datagram(
             let mut facts = FlowFacts::of(flow);
             observer.observe_protocol_once(&mut facts);
             flow.state.protocol_told = facts.protocol_told;
-            flow.state.stream = Stream::Ignored { first_sequence: None };
+            flow.state.stream = Stream::Ignored {
+                first_sequence: None,
+            };
         }
+    }
+}
+
+/// Takes a datagram of a QUIC connection.
+fn handle_quic(
+    flow: &mut Flow<FlowState>,
+    direction: Direction,
+    payload: &[u8],
+    observer: &mut Observer,
+) {
+    let mut facts = FlowFacts::of(flow);
+    let Stream::Quic(parser) = &mut flow.state.stream else {
+        return;
+    };
+    observer.observe_protocol_once(&mut facts);
+    let wants = observer.wants();
+    let mut swapped = false;
+    let status = parser.datagram(direction, payload, &wants, &mut |message| {
+        // only a client says hello, so that its direction is known from here on
+        if direction == Direction::ToClient
+            && !swapped
+            && matches!(message, Message::ClientHello(_))
+        {
+            swapped = true;
+            facts.swap();
+        }
+        observer.observe(message, Direction::ToServer, &mut facts);
+    });
+    flow.state.protocol_told = facts.protocol_told;
+    flow.client_is_low ^= swapped;
+    if status == Status::Done {
+        flow.state.stream = Stream::Ignored {
+            first_sequence: None,
+        };
     }
 }
 
