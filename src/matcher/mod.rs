@@ -179,10 +179,10 @@ pub struct Matcher {
 /// An indicator counts once in a scope, by whichever of its values was seen first.
 #[derive(Debug)]
 pub struct Hits {
-    seen: Vec<u32>,
+    seen: Distinct,
     fresh: usize,
-    /// The same as `seen` once there are more than a [`FEW`]; empty before.
-    many: HashSet<u32>,
+    /// Those that validity withheld, which count once likewise.
+    withheld: Distinct,
     /// Hashes of names that lately matched nothing, each at a place that it names itself.
     quiet_names: Vec<u64>,
     /// Matches withheld since the indicator was not valid yet.
@@ -191,9 +191,6 @@ pub struct Hits {
     pub expired: u64,
 }
 
-/// Ordinals that are looked through one by one, which beats hashing.
-const FEW: usize = 32;
-
 /// Names that are remembered to match nothing: 32 KiB, which stays in the first-level cache. Half
 /// of all DNS messages repeat the name of the message before, and few names make up the rest.
 const QUIET_NAMES: usize = 1 << 12;
@@ -201,9 +198,9 @@ const QUIET_NAMES: usize = 1 << 12;
 impl Default for Hits {
     fn default() -> Self {
         Self {
-            seen: Vec::new(),
+            seen: Distinct::default(),
             fresh: 0,
-            many: HashSet::new(),
+            withheld: Distinct::default(),
             quiet_names: vec![0; QUIET_NAMES],
             not_yet_valid: 0,
             expired: 0,
@@ -216,20 +213,20 @@ impl Hits {
     #[inline]
     pub fn begin(&mut self) {
         self.seen.clear();
-        self.many.clear();
+        self.withheld.clear();
         self.fresh = 0;
     }
 
     /// Whether something was added since the last [`Hits::take_fresh`].
     #[inline]
     pub fn any_fresh(&self) -> bool {
-        self.fresh < self.seen.len()
+        self.fresh < self.seen.ordinals.len()
     }
 
     /// What was added since the last call.
     pub fn take_fresh(&mut self) -> &[u32] {
-        let fresh = self.seen.get(self.fresh..).unwrap_or_default();
-        self.fresh = self.seen.len();
+        let fresh = self.seen.ordinals.get(self.fresh..).unwrap_or_default();
+        self.fresh = self.seen.ordinals.len();
         fresh
     }
 
@@ -240,21 +237,51 @@ impl Hits {
 
     /// Grows whenever something is counted, valid or not.
     const fn counted(&self) -> u64 {
-        self.seen.len() as u64 + self.not_yet_valid + self.expired
+        self.seen.ordinals.len() as u64 + self.not_yet_valid + self.expired
     }
 
     fn add(&mut self, ordinal: u32) {
-        let known = if self.seen.len() <= FEW {
-            self.seen.contains(&ordinal)
+        self.seen.insert(ordinal);
+    }
+
+    /// Whether nothing was counted in this scope, valid or not.
+    const fn is_empty(&self) -> bool {
+        self.seen.ordinals.is_empty() && self.withheld.ordinals.is_empty()
+    }
+}
+
+/// Ordinals, each once, in the order in which they came.
+#[derive(Debug, Default)]
+struct Distinct {
+    ordinals: Vec<u32>,
+    /// The same once there are more than a [`FEW`]; empty before.
+    many: HashSet<u32>,
+}
+
+/// Ordinals that are looked through one by one, which beats hashing.
+const FEW: usize = 32;
+
+impl Distinct {
+    #[inline]
+    fn clear(&mut self) {
+        self.ordinals.clear();
+        self.many.clear();
+    }
+
+    /// Adds one; whether it is new.
+    fn insert(&mut self, ordinal: u32) -> bool {
+        let known = if self.ordinals.len() <= FEW {
+            self.ordinals.contains(&ordinal)
         } else {
             if self.many.is_empty() {
-                self.many.extend(&self.seen);
+                self.many.extend(&self.ordinals);
             }
             !self.many.insert(ordinal)
         };
         if !known {
-            self.seen.push(ordinal);
+            self.ordinals.push(ordinal);
         }
+        !known
     }
 }
 
@@ -337,14 +364,14 @@ impl Matcher {
     #[inline]
     pub fn domain(&self, name: &str, resolves_to: &[IpAddr], now: Timestamp, hits: &mut Hits) {
         let hash = self.set.key().bytes(name.as_bytes());
-        let (before, already) = (hits.counted(), hits.seen.len());
+        let (before, already) = (hits.counted(), !hits.is_empty());
         if *hits.quiet_name(hash) == hash {
             return;
         }
         self.domain_with_parents(name, hash, resolves_to, now, hits);
         // what was seen in this scope before does not count again, so only an empty scope proves
         // that a name matches nothing
-        if hits.counted() == before && already == 0 && !self.programs.reads.resolved {
+        if hits.counted() == before && !already && !self.programs.reads.resolved {
             *hits.quiet_name(hash) = hash;
         }
     }
@@ -766,9 +793,9 @@ impl Matcher {
         };
         let attributes = self.set.attributes(ordinal);
         if now < attributes.valid_from {
-            hits.not_yet_valid += 1;
+            hits.not_yet_valid += u64::from(hits.withheld.insert(ordinal));
         } else if now >= attributes.valid_until {
-            hits.expired += 1;
+            hits.expired += u64::from(hits.withheld.insert(ordinal));
         } else {
             hits.add(ordinal);
         }

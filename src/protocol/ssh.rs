@@ -374,7 +374,6 @@ const MAX_EARLY: u8 = 4;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::matcher::object::hex;
 
     const UP: Direction = Direction::ToServer;
     const DOWN: Direction = Direction::ToClient;
@@ -652,5 +651,9 @@ mod tests {
                 }
             }
         }
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }

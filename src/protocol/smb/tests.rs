@@ -1,5 +1,4 @@
 use super::*;
-use crate::matcher::object::hex;
 use md5::Digest as _;
 use md5::Md5;
 
@@ -652,4 +651,8 @@ fn mutated_messages_do_no_harm() {
         }
         assert_eq!(parser.opens.held(), 0, "all that was held back is let go");
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
