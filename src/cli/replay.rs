@@ -304,6 +304,8 @@ struct Taker<'r> {
     by_verdict: BTreeMap<&'static str, u64>,
     line: Vec<u8>,
     failed: Option<io::Error>,
+    /// Whether the set could not say what an indicator is.
+    damaged: bool,
 }
 
 impl<'r> Taker<'r> {
@@ -334,6 +336,7 @@ impl<'r> Taker<'r> {
             by_verdict: BTreeMap::new(),
             line: Vec::new(),
             failed: None,
+            damaged: false,
         })
     }
 
@@ -346,6 +349,11 @@ impl<'r> Taker<'r> {
                 .insert(found.indicator, self.set.details(found.indicator));
         }
         let details = &self.explained[&found.indicator];
+        if details.id.is_empty() {
+            // without its marking a match must go nowhere
+            self.damaged = true;
+            return;
+        }
         let verdict = self.rules.judge(found, details);
         *self.by_verdict.entry(verdict.action.as_str()).or_default() += 1;
         if let Some(sightings) = &mut self.sightings {
@@ -365,6 +373,13 @@ impl<'r> Taker<'r> {
         counted: &Stats,
         colour: Colour,
     ) -> Result<(), Failure> {
+        if self.damaged {
+            return Err(Failure::Running(
+                "the compiled set is damaged where it says what its indicators are: compile it \
+                 again"
+                    .into(),
+            ));
+        }
         if let (Some(mut events), Some(path)) = (self.events.take(), &arguments.events) {
             let flushed = self
                 .failed

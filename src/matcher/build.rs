@@ -276,9 +276,7 @@ impl SetBuilder {
         };
         self.relate(&mut index);
         let mut explain = std::mem::take(&mut self.explain);
-        let text = serde_json::to_vec(&index).unwrap_or_default();
-        explain.extend_from_slice(&text);
-        explain.extend((text.len() as u64).to_le_bytes());
+        set::encode_index(&mut explain, &index);
         explain
     }
 
