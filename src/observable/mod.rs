@@ -93,11 +93,15 @@ pub enum Place {
     SshServerKex,
     /// A file that was read or written over SMB.
     SmbFile,
+    /// A file that went over an FTP data connection.
+    FtpData,
+    /// The name of a file on an FTP control connection.
+    FtpControl,
 }
 
 impl Place {
     /// Every place, in the order of their declaration.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::FlowSrc,
         Self::FlowDst,
         Self::FlowTunnelSrc,
@@ -121,6 +125,8 @@ impl Place {
         Self::SshClientKex,
         Self::SshServerKex,
         Self::SmbFile,
+        Self::FtpData,
+        Self::FtpControl,
     ];
 
     /// The name that events carry.
@@ -149,6 +155,8 @@ impl Place {
             Self::SshClientKex => "ssh.client_kex",
             Self::SshServerKex => "ssh.server_kex",
             Self::SmbFile => "smb.file",
+            Self::FtpData => "ftp.data",
+            Self::FtpControl => "ftp.control",
         }
     }
 

@@ -4,6 +4,7 @@ use crate::flow::Direction;
 use crate::protocol::Parser;
 use crate::protocol::Probe;
 use crate::protocol::dns::DnsStream;
+use crate::protocol::ftp::FtpParser;
 use crate::protocol::http::HttpParser;
 use crate::protocol::smb::SmbParser;
 use crate::protocol::socks::SocksParser;
@@ -42,6 +43,11 @@ pub const STREAM_PROTOCOLS: &[StreamProtocol] = &[
         name: "smb",
         probe: SmbParser::probe,
         parser: || Box::new(SmbParser::new()),
+    },
+    StreamProtocol {
+        name: "ftp",
+        probe: FtpParser::probe,
+        parser: || Box::new(FtpParser::new()),
     },
     StreamProtocol {
         name: "socks",
