@@ -42,6 +42,7 @@ use crate::protocol::Hashes;
 use crate::protocol::Wants;
 use crate::protocol::tls::Certificate;
 use crate::time::Timestamp;
+use hashbrown::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -166,6 +167,8 @@ pub struct Matcher {
 pub struct Hits {
     seen: Vec<u32>,
     fresh: usize,
+    /// The same as `seen` once there are more than a [`FEW`]; empty before.
+    many: HashSet<u32>,
     /// Hashes of names that lately matched nothing, each at a place that it names itself.
     quiet_names: Vec<u64>,
     /// Matches withheld since the indicator was not valid yet.
@@ -173,6 +176,9 @@ pub struct Hits {
     /// Matches withheld since the indicator was not valid any more.
     pub expired: u64,
 }
+
+/// Ordinals that are looked through one by one, which beats hashing.
+const FEW: usize = 32;
 
 /// Names that are remembered to match nothing: 32 KiB, which stays in the first-level cache. Half
 /// of all DNS messages repeat the name of the message before, and few names make up the rest.
@@ -183,6 +189,7 @@ impl Default for Hits {
         Self {
             seen: Vec::new(),
             fresh: 0,
+            many: HashSet::new(),
             quiet_names: vec![0; QUIET_NAMES],
             not_yet_valid: 0,
             expired: 0,
@@ -195,6 +202,7 @@ impl Hits {
     #[inline]
     pub fn begin(&mut self) {
         self.seen.clear();
+        self.many.clear();
         self.fresh = 0;
     }
 
@@ -222,7 +230,15 @@ impl Hits {
     }
 
     fn add(&mut self, ordinal: u32) {
-        if !self.seen.contains(&ordinal) {
+        let known = if self.seen.len() <= FEW {
+            self.seen.contains(&ordinal)
+        } else {
+            if self.many.is_empty() {
+                self.many.extend(&self.seen);
+            }
+            !self.many.insert(ordinal)
+        };
+        if !known {
             self.seen.push(ordinal);
         }
     }

@@ -11,6 +11,7 @@ pub mod digest;
 pub mod dns;
 pub mod ftp;
 pub mod http;
+pub mod http2;
 pub mod quic;
 pub mod registry;
 pub mod smb;
@@ -107,9 +108,9 @@ pub enum Message<'a> {
     ServerHello(tls::ServerHello<'a>),
     /// One certificate of a TLS Certificate message (up to TLS 1.2).
     Certificate(tls::Certificate<'a>),
-    /// An HTTP/1 request head; sent when the head is complete.
+    /// An HTTP request head; sent when the head is complete.
     HttpRequest(http::HttpRequest<'a>),
-    /// An HTTP/1 response head.
+    /// An HTTP response head.
     HttpResponse(http::HttpResponse<'a>),
     /// One side's half of an SSH key exchange.
     Ssh(ssh::KeyExchange<'a>),

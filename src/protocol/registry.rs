@@ -6,6 +6,7 @@ use crate::protocol::Probe;
 use crate::protocol::dns::DnsStream;
 use crate::protocol::ftp::FtpParser;
 use crate::protocol::http::HttpParser;
+use crate::protocol::http2::Http2Parser;
 use crate::protocol::smb::SmbParser;
 use crate::protocol::socks::SocksParser;
 use crate::protocol::ssh::SshParser;
@@ -33,6 +34,11 @@ pub const STREAM_PROTOCOLS: &[StreamProtocol] = &[
         name: "http",
         probe: HttpParser::probe,
         parser: || Box::new(HttpParser::new()),
+    },
+    StreamProtocol {
+        name: "http2",
+        probe: Http2Parser::probe,
+        parser: || Box::new(Http2Parser::new()),
     },
     StreamProtocol {
         name: "ssh",
