@@ -229,7 +229,7 @@ impl Parser for FtpParser {
 }
 
 /// What a server's replies tell; `None`: too little.
-fn probe_replies<'a>(lines: &mut dyn Iterator<Item = &'a [u8]>) -> Option<Probe> {
+fn probe_replies(lines: &mut dyn Iterator<Item = &[u8]>) -> Option<Probe> {
     let mut number = 0;
     let mut open: Option<[u8; 3]> = None;
     for line in lines {

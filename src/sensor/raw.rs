@@ -109,9 +109,13 @@ mod tests {
             created_by: None,
         };
         builder.take(&indicator).expect("a pattern that is seen");
-        let (set, _) = builder.finish(Timestamp::MIN).expect("a sound set");
+        let built = builder.finish(Timestamp::MIN).expect("a sound set");
         let policy = SubdomainPolicy::default();
-        Sensor::new(Arc::new(Matcher::new(Arc::new(set), Clock::Ignore, policy)))
+        Sensor::new(Arc::new(Matcher::new(
+            Arc::new(built.set),
+            Clock::Ignore,
+            policy,
+        )))
     }
 
     /// A segment: whether the client sends it, its place in the stream (0: the SYN), flags,
