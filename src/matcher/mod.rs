@@ -497,20 +497,27 @@ impl Matcher {
 
     /// A transferred file by all but its digests: its name, and patterns over it.
     pub fn file(&self, file: &File<'_>, now: Timestamp, hits: &mut Hits) {
-        let view = file_view(file);
-        if let Some(name) = file.name {
-            self.key(
-                KeyKind::FileName,
-                name.as_bytes(),
-                ObjectKind::File,
-                &view,
-                now,
-                hits,
-            );
+        self.file_object(&file_view(file), now, hits);
+    }
+
+    /// The name of a file of which nothing else is known.
+    pub fn file_name(&self, name: &str, now: Timestamp, hits: &mut Hits) {
+        let view = FileView {
+            name: Some(name),
+            size: None,
+            mime_type: None,
+            hashes: Hashes::default(),
+        };
+        self.file_object(&view, now, hits);
+    }
+
+    fn file_object(&self, view: &FileView<'_>, now: Timestamp, hits: &mut Hits) {
+        let name = view.name.unwrap_or_default().as_bytes();
+        if view.name.is_some() {
+            self.key(KeyKind::FileName, name, ObjectKind::File, view, now, hits);
         }
         if self.programs.scans(ObjectKind::File) {
-            let name = file.name.unwrap_or_default();
-            self.scan(ObjectKind::File, name.as_bytes(), &view, now, hits);
+            self.scan(ObjectKind::File, name, view, now, hits);
         }
     }
 
@@ -805,7 +812,7 @@ impl Matcher {
 const fn file_view<'f>(file: &'f File<'_>) -> FileView<'f> {
     FileView {
         name: file.name,
-        size: file.size,
+        size: Some(file.size),
         mime_type: file.mime_type,
         hashes: file.hashes,
     }

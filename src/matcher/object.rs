@@ -34,7 +34,8 @@ pub(crate) struct UrlView<'a>(pub(crate) &'a str);
 #[derive(Debug)]
 pub(crate) struct FileView<'a> {
     pub(crate) name: Option<&'a str>,
-    pub(crate) size: u64,
+    /// `None`: not known.
+    pub(crate) size: Option<u64>,
     pub(crate) mime_type: Option<&'a str>,
     pub(crate) hashes: Hashes,
 }
@@ -286,7 +287,9 @@ impl ObjectView for FileView<'_> {
         match steps {
             [Step::Key(only)] => match only.as_str() {
                 "name" => self.name.into_iter().for_each(|n| visit(Value::String(n))),
-                "size" => visit(Value::Integer(i64::try_from(self.size).unwrap_or(i64::MAX))),
+                "size" => self.size.into_iter().for_each(|size| {
+                    visit(Value::Integer(i64::try_from(size).unwrap_or(i64::MAX)));
+                }),
                 "mime_type" => self
                     .mime_type
                     .into_iter()

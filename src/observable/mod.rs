@@ -110,11 +110,15 @@ pub enum Place {
     SmtpAttachment,
     /// A link in the text of a mail.
     SmtpLink,
+    /// A file that went over an FTP data connection.
+    FtpData,
+    /// The name of a file on an FTP control connection.
+    FtpControl,
 }
 
 impl Place {
     /// Every place, in the order of their declaration.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 30] = [
         Self::FlowSrc,
         Self::FlowDst,
         Self::FlowTunnelSrc,
@@ -143,6 +147,8 @@ impl Place {
         Self::SmtpHeader,
         Self::SmtpAttachment,
         Self::SmtpLink,
+        Self::FtpData,
+        Self::FtpControl,
     ];
 
     /// The name that events carry.
@@ -176,6 +182,8 @@ impl Place {
             Self::SmtpHeader => "smtp.header",
             Self::SmtpAttachment => "smtp.attachment",
             Self::SmtpLink => "smtp.link",
+            Self::FtpData => "ftp.data",
+            Self::FtpControl => "ftp.control",
         }
     }
 

@@ -9,6 +9,7 @@
 
 pub mod digest;
 pub mod dns;
+pub mod ftp;
 pub mod http;
 pub mod http2;
 pub mod quic;
@@ -125,6 +126,8 @@ pub enum Message<'a> {
     MailLinks(smtp::MailLinks<'a>),
     /// A file whose transfer has finished.
     File(File<'a>),
+    /// The name of a file whose content goes another way.
+    FileName(FileName<'a>),
     /// Malformed or evasive traffic.
     Anomaly(Anomaly),
 }
@@ -142,6 +145,15 @@ pub struct File<'a> {
     pub mime_type: Option<&'a str>,
     /// Digests of the decoded content; only those asked for, and none when part of it was not seen.
     pub hashes: Hashes,
+}
+
+/// What one flow calls a file that another flow carries.
+#[derive(Clone, Copy, Debug)]
+pub struct FileName<'a> {
+    /// The way that the content went, between the ends of this flow.
+    pub direction: Direction,
+    /// Without folders.
+    pub name: &'a str,
 }
 
 /// Digests of a file or certificate. `None`: not asked for, or not computable.

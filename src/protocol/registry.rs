@@ -4,6 +4,7 @@ use crate::flow::Direction;
 use crate::protocol::Parser;
 use crate::protocol::Probe;
 use crate::protocol::dns::DnsStream;
+use crate::protocol::ftp::FtpParser;
 use crate::protocol::http::HttpParser;
 use crate::protocol::http2::Http2Parser;
 use crate::protocol::smb::SmbParser;
@@ -54,6 +55,11 @@ pub const STREAM_PROTOCOLS: &[StreamProtocol] = &[
         name: "smtp",
         probe: SmtpParser::probe,
         parser: || Box::new(SmtpParser::new()),
+    },
+    StreamProtocol {
+        name: "ftp",
+        probe: FtpParser::probe,
+        parser: || Box::new(FtpParser::new()),
     },
     StreamProtocol {
         name: "socks",

@@ -447,7 +447,9 @@ fn affected(found: &Match) -> IpAddr {
         | Place::TlsCertificate
         | Place::HttpResponseBody
         | Place::SshServerKex
-        | Place::SmbFile => found.flow.destination,
+        | Place::SmbFile
+        | Place::FtpData
+        | Place::FtpControl => found.flow.destination,
         Place::FlowDst
         | Place::FlowTunnelDst
         | Place::Flow

@@ -10,6 +10,7 @@
 
 mod application;
 mod observe;
+mod raw;
 
 use crate::flow::Direction;
 use crate::flow::FlowKey;
@@ -237,7 +238,7 @@ impl Shard {
             vlan: packet.vlan.id(),
             first_seen: arrival.timestamp,
             last_seen: arrival.timestamp,
-            state: FlowState::new(packet.protocol),
+            state: FlowState::new(packet),
         };
         observer.counters.flows += 1;
         let facts = FlowFacts::of(&flow);

@@ -20,6 +20,7 @@ use crate::observable::mail;
 use crate::observable::name;
 use crate::packet::AddressPair;
 use crate::protocol::File;
+use crate::protocol::FileName;
 use crate::protocol::Hashes;
 use crate::protocol::Message;
 use crate::protocol::Wants;
@@ -46,6 +47,16 @@ use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
 use std::net::IpAddr;
 use std::sync::Arc;
+
+/// What a flow is called that carries one file as it is.
+pub(super) const FTP_DATA: &str = "ftp-data";
+
+/// The port that an active server sends files from (RFC 959 section 3.2).
+const FTP_DATA_PORT: u16 = 20;
+
+/// Ports below this one are given to services (RFC 6335 section 6), so that no data connection of
+/// a passive server ends there.
+const FIRST_FREE_PORT: u16 = 1024;
 
 /// Longest value that a match carries: a URL of 8 KiB is cut, its match stands.
 const MAX_VALUE: usize = 8 << 10;
@@ -103,6 +114,13 @@ impl FlowFacts {
         } else {
             (self.key.high, self.key.low)
         }
+    }
+
+    /// Whether the ports are those of an FTP data connection, active or passive.
+    pub(super) const fn may_carry_ftp_data(&self) -> bool {
+        let (low, high) = (self.key.low.port(), self.key.high.port());
+        let active = low == FTP_DATA_PORT || high == FTP_DATA_PORT;
+        active || low >= FIRST_FREE_PORT && high >= FIRST_FREE_PORT
     }
 
     const fn view(&self) -> TrafficView<'static> {
@@ -318,6 +336,7 @@ impl Observer {
             Message::Mail(mail) => self.observe_mail(&mail, facts),
             Message::MailLinks(links) => self.observe_links(&links, facts),
             Message::File(file) => self.observe_file(&file, facts),
+            Message::FileName(file) => self.observe_file_name(&file, facts),
             Message::Anomaly(anomaly) => self.note_anomaly(anomaly.0),
         }
     }
@@ -710,6 +729,7 @@ impl Observer {
         let place = match (facts.app_proto, file.direction) {
             (Some("smb"), _) => Place::SmbFile,
             (Some("smtp"), _) => Place::SmtpAttachment,
+            (Some(FTP_DATA), _) => Place::FtpData,
             (_, Direction::ToServer) => Place::HttpRequestBody,
             (_, Direction::ToClient) => Place::HttpResponseBody,
         };
@@ -757,6 +777,17 @@ impl Observer {
                 facts,
                 file.direction,
             );
+        }
+    }
+
+    fn observe_file_name(&mut self, file: &FileName<'_>, facts: &FlowFacts) {
+        self.note_transaction("ftp");
+        let matcher = Arc::clone(&self.matcher);
+        self.hits.begin();
+        matcher.file_name(file.name, self.now, &mut self.hits);
+        if self.hits.any_fresh() {
+            let sight = Sight::new(ObservableType::File, file.name, Place::FtpControl);
+            self.report(&sight, facts, file.direction);
         }
     }
 

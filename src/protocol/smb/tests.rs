@@ -543,9 +543,9 @@ fn a_hole_costs_the_file_in_it_and_no_other() {
     let second = r#"Some("second") true"#.to_owned();
     // within the content; from the content into the answer to the closing
     assert_eq!(run_with_hole(first + 100, 10), [&broken[..], &second]);
-    assert_eq!(run_with_hole(first + 100, 40), [second.clone()]);
+    assert_eq!(run_with_hole(first + 100, 40), [&second[..]]);
     // of a whole frame
-    assert_eq!(run_with_hole(first, 134), [second.clone()]);
+    assert_eq!(run_with_hole(first, 134), [&second[..]]);
     // in the answer to the opening
     let nameless = "None false".to_owned();
     assert_eq!(run_with_hole(0, 20), [nameless, second.clone()]);
