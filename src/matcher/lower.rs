@@ -252,7 +252,11 @@ fn classify(path: &ObjectPath) -> Result<(ObjectKind, Stage), String> {
         }
         "email-message" => match first {
             Some(
-                "subject" | "message_id" | "is_multipart" | "content_type" | "received_lines"
+                "subject"
+                | "message_id"
+                | "is_multipart"
+                | "content_type"
+                | "received_lines"
                 | "additional_header_fields",
             ) => Ok((ObjectKind::Mail, Stage::Flow)),
             Some("from_ref" | "sender_ref")

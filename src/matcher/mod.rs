@@ -395,9 +395,19 @@ impl Matcher {
 
     /// A mail address in normal form; `display_name`: beside it, empty where there is none.
     pub fn mailbox(&self, address: &str, display_name: &str, now: Timestamp, hits: &mut Hits) {
-        let view = MailboxView { address, display_name };
+        let view = MailboxView {
+            address,
+            display_name,
+        };
         let value = address.as_bytes();
-        self.key(KeyKind::EmailAddr, value, ObjectKind::Mailbox, &view, now, hits);
+        self.key(
+            KeyKind::EmailAddr,
+            value,
+            ObjectKind::Mailbox,
+            &view,
+            now,
+            hits,
+        );
         if self.programs.scans(ObjectKind::Mailbox) {
             self.scan(ObjectKind::Mailbox, value, &view, now, hits);
         }

@@ -4,8 +4,8 @@ use crate::flow::End;
 use crate::indicator::pattern::ObjectView;
 use crate::indicator::pattern::Step;
 use crate::indicator::pattern::Value;
-use crate::protocol::Hashes;
 use crate::observable::mail;
+use crate::protocol::Hashes;
 use crate::protocol::http::HttpRequest;
 use crate::protocol::smtp::Mail;
 use crate::protocol::smtp::Role;
@@ -156,7 +156,11 @@ impl<'a> MailView<'a> {
                 mailboxes.push((role, address.into_owned(), mailbox.display_name.to_owned()));
             }
         });
-        Self { mail, subject: mail.subject(), mailboxes }
+        Self {
+            mail,
+            subject: mail.subject(),
+            mailboxes,
+        }
     }
 
     /// The subject, decoded.
@@ -166,7 +170,9 @@ impl<'a> MailView<'a> {
 
     /// Every address of the header and the name beside it, in normal form and in their order.
     pub fn mailboxes(&self) -> impl Iterator<Item = (Role, &str, &str)> {
-        self.mailboxes.iter().map(|(role, address, name)| (*role, &**address, &**name))
+        self.mailboxes
+            .iter()
+            .map(|(role, address, name)| (*role, &**address, &**name))
     }
 
     /// Every address of the header in normal form.
@@ -206,7 +212,11 @@ impl<'a> MailView<'a> {
             match rest {
                 [] => visit(Value::Structure),
                 [Step::Key(key)] if key == "type" => visit(Value::String("email-addr")),
-                rest => MailboxView { address, display_name }.resolve(rest, visit),
+                rest => MailboxView {
+                    address,
+                    display_name,
+                }
+                .resolve(rest, visit),
             }
         }
     }
@@ -228,7 +238,10 @@ impl ObjectView for MailView<'_> {
     fn resolve(&self, steps: &[Step], visit: &mut dyn FnMut(Value<'_>)) {
         let first = Some(&Step::Index(0));
         match (first_name(steps), steps) {
-            ("subject", [_]) => self.subject().into_iter().for_each(|s| visit(Value::String(s))),
+            ("subject", [_]) => self
+                .subject()
+                .into_iter()
+                .for_each(|s| visit(Value::String(s))),
             ("is_multipart", [_]) => visit(Value::Boolean(self.mail.is_multipart())),
             ("message_id", [_]) => self.visit_fields("message-id", first, visit),
             ("content_type", [_]) => self.visit_fields("content-type", first, visit),

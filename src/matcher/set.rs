@@ -517,7 +517,9 @@ impl IndicatorSet {
     pub(crate) fn has_addresses(&self) -> bool {
         self.has(KeyKind::Ipv6)
             || !self.v4().is_empty()
-            || [PREFIXES_V4, PREFIXES_V6].iter().any(|first| !self.section(first + 3).is_empty())
+            || [PREFIXES_V4, PREFIXES_V6]
+                .iter()
+                .any(|first| !self.section(first + 3).is_empty())
     }
 
     /// The postings that a packed one stands for.

@@ -488,12 +488,17 @@ fn mails(set: &Arc<IndicatorSet>, header: &str) -> Vec<String> {
     let text = format!("EHLO x\r\nDATA\r\n{header}\r\n\r\n.\r\n");
     let mut all = Vec::new();
     let mut parser = SmtpParser::new();
-    parser.parse(Direction::ToServer, text.as_bytes(), &Wants::default(), &mut |message| {
-        if let Message::Mail(mail) = message {
-            let view = MailView::new(&mail);
-            all = found(set, |m, hits| m.mail(&view, Timestamp::MIN, hits));
-        }
-    });
+    parser.parse(
+        Direction::ToServer,
+        text.as_bytes(),
+        &Wants::default(),
+        &mut |message| {
+            if let Message::Mail(mail) = message {
+                let view = MailView::new(&mail);
+                all = found(set, |m, hits| m.mail(&view, Timestamp::MIN, hits));
+            }
+        },
+    );
     all
 }
 
@@ -508,17 +513,31 @@ fn mail_addresses_match_whole_and_whatever_their_letter_case() {
         "[email-message:from_ref.value = 'joe@bad.example']",
     ]);
     let look = |address: &str, name: &str| {
-        found(&set, |m, hits| m.mailbox(address, name, Timestamp::MIN, hits))
+        found(&set, |m, hits| {
+            m.mailbox(address, name, Timestamp::MIN, hits)
+        })
     };
     for (address, name, expected) in [
-        ("joe@bad.example", "", &["[email-addr:value = 'Joe@Bad.Example']"][..]),
+        (
+            "joe@bad.example",
+            "",
+            &["[email-addr:value = 'Joe@Bad.Example']"][..],
+        ),
         ("xjoe@bad.example", "", &[]),
         ("joe@bad.example.org", "", &[]),
         ("joe@sub.bad.example", "", &[]),
-        ("any@evil.example", "x", &["[email-addr:value LIKE '%@evil.example']"]),
+        (
+            "any@evil.example",
+            "x",
+            &["[email-addr:value LIKE '%@evil.example']"],
+        ),
         ("any@notevil.example", "evil.example", &[]),
         ("ceo@x.example", "", &["[email-addr:value MATCHES '^CEO']"]),
-        ("a@x.example", "The Boss", &["[email-addr:display_name = 'The Boss']"]),
+        (
+            "a@x.example",
+            "The Boss",
+            &["[email-addr:display_name = 'The Boss']"],
+        ),
     ] {
         assert_eq!(look(address, name), expected, "{address}");
     }
@@ -546,15 +565,24 @@ fn mails_match_by_their_header() {
         ("email-message:to_refs[1].value = 'b@y.example'", true),
         ("email-message:to_refs[0].value = 'b@y.example'", false),
         ("email-message:to_refs[*].value = 'c@y.example'", false),
-        ("email-message:cc_refs[*].value IN ('x@y.example', 'c@y.example')", true),
+        (
+            "email-message:cc_refs[*].value IN ('x@y.example', 'c@y.example')",
+            true,
+        ),
         ("email-message:bcc_refs[*].value LIKE 'd@%'", true),
         ("email-message:message_id = '<1@x.example>'", true),
         ("email-message:is_multipart = true", true),
         ("email-message:is_multipart = false", false),
         ("email-message:received_lines[*] LIKE '%b.example'", true),
         ("email-message:received_lines[0] LIKE '%b.example'", false),
-        ("email-message:additional_header_fields.'X-Mailer' = 'Evil Mailer 1'", true),
-        ("email-message:additional_header_fields.'x-mailer'[0] LIKE 'evil%'", false),
+        (
+            "email-message:additional_header_fields.'X-Mailer' = 'Evil Mailer 1'",
+            true,
+        ),
+        (
+            "email-message:additional_header_fields.'x-mailer'[0] LIKE 'evil%'",
+            false,
+        ),
         (
             "email-message:from_ref.value = 'boss@x.example' AND email-message:subject MATCHES '4.$'",
             true,
@@ -567,7 +595,11 @@ fn mails_match_by_their_header() {
         let pattern = format!("[{pattern}]");
         let set = build(&[&pattern]);
         assert!(matcher(&set).wants_mails(), "{pattern}");
-        assert_eq!(mails(&set, header), vec![pattern.clone(); usize::from(matches)], "{pattern}");
+        assert_eq!(
+            mails(&set, header),
+            vec![pattern.clone(); usize::from(matches)],
+            "{pattern}"
+        );
     }
 }
 
@@ -582,5 +614,8 @@ fn texts_are_not_searched_for_where_no_text_is_given() {
     };
     let set = build(&["[file:mime_type LIKE '%evil']", "[file:name LIKE 'evil%']"]);
     let look = |name| found(&set, |m, hits| m.file(&file(name), Timestamp::MIN, hits)).len();
-    assert_eq!((look(None), look(Some("evil.exe")), look(Some("x"))), (1, 2, 1));
+    assert_eq!(
+        (look(None), look(Some("evil.exe")), look(Some("x"))),
+        (1, 2, 1)
+    );
 }

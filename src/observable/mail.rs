@@ -25,13 +25,18 @@ pub fn normalise(address: &str) -> Option<Cow<'_, str>> {
     }
     let bare = domain.strip_suffix('.').unwrap_or(domain);
     if bare.is_ascii() {
-        return Some(match address.bytes().any(|b| b.is_ascii_uppercase()) || bare != domain {
-            true => Cow::Owned(format!("{local}@{bare}").to_ascii_lowercase()),
-            false => Cow::Borrowed(address),
-        });
+        return Some(
+            match address.bytes().any(|b| b.is_ascii_uppercase()) || bare != domain {
+                true => Cow::Owned(format!("{local}@{bare}").to_ascii_lowercase()),
+                false => Cow::Borrowed(address),
+            },
+        );
     }
     let domain = name::normalise(domain)?;
-    Some(Cow::Owned(format!("{}@{domain}", local.to_ascii_lowercase())))
+    Some(Cow::Owned(format!(
+        "{}@{domain}",
+        local.to_ascii_lowercase()
+    )))
 }
 
 #[cfg(test)]

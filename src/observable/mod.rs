@@ -170,7 +170,10 @@ impl Place {
     /// Whether a message merely *names* what matched here: such a match is
     /// reported and never blocks by itself.
     pub const fn names_only(self) -> bool {
-        matches!(self, Self::DnsAnswer | Self::HttpHeader | Self::SmtpHeader | Self::SmtpLink)
+        matches!(
+            self,
+            Self::DnsAnswer | Self::HttpHeader | Self::SmtpHeader | Self::SmtpLink
+        )
     }
 }
 

@@ -559,7 +559,9 @@ impl Observer {
         if !matcher.wants_mailboxes() {
             return;
         }
-        let Some(address) = mail::normalise(named.address) else { return };
+        let Some(address) = mail::normalise(named.address) else {
+            return;
+        };
         self.hits.begin();
         matcher.mailbox(&address, "", self.now, &mut self.hits);
         if !self.hits.any_fresh() {
@@ -628,7 +630,14 @@ impl Observer {
             let kind = ObservableType::EmailMessage;
             let evidence = || mail_evidence(&view, mail.is_multipart());
             let sight = Sight::new(kind, &value, Place::SmtpHeader);
-            self.report(&Sight { evidence: &evidence, ..sight }, facts, direction);
+            self.report(
+                &Sight {
+                    evidence: &evidence,
+                    ..sight
+                },
+                facts,
+                direction,
+            );
         }
     }
 
@@ -831,7 +840,9 @@ fn mail_evidence(view: &MailView<'_>, is_multipart: bool) -> Evidence {
     Evidence::Mail {
         from: of_role(Role::From).next(),
         to: of_role(Role::To).take(MAX_TO).collect(),
-        subject: view.subject().map(|subject| shorten(subject, MAX_EVIDENCE).to_owned()),
+        subject: view
+            .subject()
+            .map(|subject| shorten(subject, MAX_EVIDENCE).to_owned()),
         is_multipart,
     }
 }
@@ -849,10 +860,19 @@ fn host_of(url: &str) -> &str {
 /// Calls for each IP address that is written in a field, with or without brackets.
 fn for_each_address(value: &[u8], visit: &mut dyn FnMut(IpAddr)) {
     let words = value.split(|c| !(c.is_ascii_hexdigit() || b".:".contains(c)));
-    for word in words.filter(|word| (MIN_ADDRESS..=MAX_ADDRESS).contains(&word.len())).take(MAX_WORDS) {
+    for word in words
+        .filter(|word| (MIN_ADDRESS..=MAX_ADDRESS).contains(&word.len()))
+        .take(MAX_WORDS)
+    {
         // "IPv6:2001:db8::1" (RFC 5321 4.1.3) falls apart at the v, and leaves "6:" behind it
-        let word = word.strip_prefix(b"6:").filter(|rest| rest.contains(&b':')).unwrap_or(word);
-        if let Some(address) = std::str::from_utf8(word).ok().and_then(|word| word.parse().ok()) {
+        let word = word
+            .strip_prefix(b"6:")
+            .filter(|rest| rest.contains(&b':'))
+            .unwrap_or(word);
+        if let Some(address) = std::str::from_utf8(word)
+            .ok()
+            .and_then(|word| word.parse().ok())
+        {
             visit(address);
         }
     }

@@ -67,9 +67,7 @@ fn sighted(observable: &Observable) -> Option<Object> {
         }
         ObservableType::DomainName => is_domain_name(value).then(|| valued("domain-name", value)),
         ObservableType::Url => Some(valued("url", &uri(value)?)),
-        ObservableType::EmailAddr => {
-            is_mail_address(value).then(|| valued("email-addr", value))
-        }
+        ObservableType::EmailAddr => is_mail_address(value).then(|| valued("email-addr", value)),
         ObservableType::File => file(observable),
         ObservableType::X509Certificate => {
             let hashes = match &observable.evidence {
@@ -147,7 +145,13 @@ fn file(observable: &Observable) -> Option<Object> {
 /// A mail, and the addresses that it refers to behind it. None without a subject or author,
 /// which would make all such mails one (STIX 2.1 section 6.6).
 fn mail(observable: &Observable) -> Vec<Object> {
-    let Evidence::Mail { from, to, subject, is_multipart } = &observable.evidence else {
+    let Evidence::Mail {
+        from,
+        to,
+        subject,
+        is_multipart,
+    } = &observable.evidence
+    else {
         return Vec::new();
     };
     let mut objects: Vec<Object> = Vec::new();
@@ -409,7 +413,9 @@ fn is_mail_address(value: &str) -> bool {
     value.rsplit_once('@').is_some_and(|(local, domain)| {
         let atom = |c: u8| c.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&c);
         local.len() <= 64
-            && local.split('.').all(|part| !part.is_empty() && part.bytes().all(atom))
+            && local
+                .split('.')
+                .all(|part| !part.is_empty() && part.bytes().all(atom))
             && is_domain_name(domain)
     })
 }

@@ -261,19 +261,33 @@ fn all_kinds() -> Vec<(Match, bool)> {
             ),
         ),
         (flow(5), seen(NetworkTraffic, "tcp 443", Place::Flow)),
-        (smtp.clone(), seen(EmailAddr, "joe@example.org", Place::SmtpMailFrom)),
-        (smtp.clone(), seen(EmailAddr, "\"joe q\"@[192.0.2.1]", Place::SmtpRcptTo)),
+        (
+            smtp.clone(),
+            seen(EmailAddr, "joe@example.org", Place::SmtpMailFrom),
+        ),
+        (
+            smtp.clone(),
+            seen(EmailAddr, "\"joe q\"@[192.0.2.1]", Place::SmtpRcptTo),
+        ),
         (
             smtp.clone(),
             with(
                 seen(EmailMessage, "Invoice", Place::SmtpHeader),
-                mail(Some("joe@example.org"), &["a@example.org", "joe@example.org", "b"], Some("Invoice")),
+                mail(
+                    Some("joe@example.org"),
+                    &["a@example.org", "joe@example.org", "b"],
+                    Some("Invoice"),
+                ),
                 None,
             ),
         ),
         (
             smtp.clone(),
-            with(seen(EmailMessage, "<1@example.org>", Place::SmtpHeader), mail(None, &[], None), None),
+            with(
+                seen(EmailMessage, "<1@example.org>", Place::SmtpHeader),
+                mail(None, &[], None),
+                None,
+            ),
         ),
         (
             smtp,

@@ -28,7 +28,10 @@ pub(super) fn for_each_mailbox(
             && let Some((address, name)) = read_mailbox(piece)
         {
             found += 1;
-            visit(Mailbox { address: &address, display_name: &name });
+            visit(Mailbox {
+                address: &address,
+                display_name: &name,
+            });
         }
     };
     let (mut quoted, mut escaped, mut comment, mut angle) = (false, false, 0_u32, false);
@@ -70,7 +73,10 @@ pub(super) fn read_path(text: &[u8]) -> Option<Cow<'_, str>> {
             });
             inner.get(..end.unwrap_or(inner.len())).unwrap_or_default()
         }
-        None => text.split(u8::is_ascii_whitespace).next().unwrap_or_default(),
+        None => text
+            .split(u8::is_ascii_whitespace)
+            .next()
+            .unwrap_or_default(),
     };
     address_of(inner)
 }
@@ -111,7 +117,9 @@ fn read_mailbox(piece: &[u8]) -> Option<(Cow<'_, str>, String)> {
         }
         None => (piece, &[][..]),
     };
-    let word = bare.split(u8::is_ascii_whitespace).find(|word| word.contains(&b'@'))?;
+    let word = bare
+        .split(u8::is_ascii_whitespace)
+        .find(|word| word.contains(&b'@'))?;
     let comment = comment.strip_suffix(b")").unwrap_or(comment);
     Some((address_of(word)?, display_name(comment)))
 }
@@ -131,19 +139,37 @@ mod tests {
         for (list, expected) in [
             ("joe@example.org", &[("joe@example.org", "")][..]),
             ("Joe <joe@example.org>", &[("joe@example.org", "Joe")]),
-            ("\"Q, Joe\" <joe@example.org>,", &[("joe@example.org", "Q, Joe")]),
-            ("joe@example.org (Joe, that is)", &[("joe@example.org", "Joe, that is")]),
-            ("A:a@x.example,B <b@x.example>;, c@x.example", &[
-                ("a@x.example", ""),
-                ("b@x.example", "B"),
-                ("c@x.example", ""),
-            ]),
+            (
+                "\"Q, Joe\" <joe@example.org>,",
+                &[("joe@example.org", "Q, Joe")],
+            ),
+            (
+                "joe@example.org (Joe, that is)",
+                &[("joe@example.org", "Joe, that is")],
+            ),
+            (
+                "A:a@x.example,B <b@x.example>;, c@x.example",
+                &[
+                    ("a@x.example", ""),
+                    ("b@x.example", "B"),
+                    ("c@x.example", ""),
+                ],
+            ),
             ("undisclosed-recipients:;", &[]),
             ("mailto:a@x.example", &[("a@x.example", "")]),
-            ("<@one.example,@two.example:a@x.example>", &[("a@x.example", "")]),
+            (
+                "<@one.example,@two.example:a@x.example>",
+                &[("a@x.example", "")],
+            ),
             ("\"a b\"@x.example", &[("\"a b\"@x.example", "")]),
-            ("\"ceo@bank.example\" <a@x.example>", &[("a@x.example", "ceo@bank.example")]),
-            ("=?utf-8?Q?J=C3=A9?= <a@x.example>", &[("a@x.example", "J\u{e9}")]),
+            (
+                "\"ceo@bank.example\" <a@x.example>",
+                &[("a@x.example", "ceo@bank.example")],
+            ),
+            (
+                "=?utf-8?Q?J=C3=A9?= <a@x.example>",
+                &[("a@x.example", "J\u{e9}")],
+            ),
             ("j\u{e9}@x.example", &[("j\u{e9}@x.example", "")]),
             ("< a@x.example >", &[("a@x.example", "")]),
             ("\"open <a@x.example>", &[("a@x.example", "\"open")]),

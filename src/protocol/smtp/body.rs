@@ -206,7 +206,11 @@ impl MailReader {
         let multipart = head.mime_type.starts_with("multipart/");
         if mem::replace(&mut self.root, false) {
             let envelope = context.envelope;
-            (context.sink)(Message::Mail(Mail { envelope, header: &header, multipart }));
+            (context.sink)(Message::Mail(Mail {
+                envelope,
+                header: &header,
+                multipart,
+            }));
         }
         self.header = header;
         self.header.clear();
@@ -259,7 +263,9 @@ impl MailReader {
 
     /// Whether a line is a boundary of an open multipart, which it then opens or closes.
     fn cross_boundary(&mut self, line: &[u8], context: &mut Context<'_, '_>) -> bool {
-        let Some(line) = line.strip_prefix(b"--") else { return false };
+        let Some(line) = line.strip_prefix(b"--") else {
+            return false;
+        };
         let line = line.trim_ascii_end();
         let mut closes = false;
         let found = self.open.iter().rposition(|multipart| {
@@ -295,7 +301,8 @@ impl MailReader {
         if matches!(self.state, State::Leaf | State::EncodedMail) {
             self.state = State::Nothing;
             // the last line end of a mail without parts is its own
-            self.part.finish(self.open.is_empty(), &mut self.links, context.sink);
+            self.part
+                .finish(self.open.is_empty(), &mut self.links, context.sink);
         }
     }
 }

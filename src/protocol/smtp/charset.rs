@@ -21,7 +21,10 @@ pub(super) fn decode(charset: &str, bytes: &[u8]) -> Option<String> {
     let upper: Vec<char> = upper.chars().collect();
     let character = |byte: &u8| match byte.checked_sub(0x80) {
         None => char::from(*byte),
-        Some(at) => upper.get(usize::from(at)).copied().unwrap_or(char::REPLACEMENT_CHARACTER),
+        Some(at) => upper
+            .get(usize::from(at))
+            .copied()
+            .unwrap_or(char::REPLACEMENT_CHARACTER),
     };
     Some(bytes.iter().map(character).collect())
 }

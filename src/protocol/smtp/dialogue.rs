@@ -84,7 +84,10 @@ pub(super) enum Command<'a> {
     Recipient(&'a [u8]),
     Data,
     /// BDAT (RFC 3030); no size where that is no number.
-    Chunk { size: Option<u64>, last: bool },
+    Chunk {
+        size: Option<u64>,
+        last: bool,
+    },
     Reset,
     StartTls,
     /// NOOP, QUIT and the like.
@@ -121,7 +124,9 @@ impl SmtpParser {
             {
                 return Status::Switch(bytes.len() - rest.len());
             }
-            let Some(piece) = self.client.next(&mut rest) else { break };
+            let Some(piece) = self.client.next(&mut rest) else {
+                break;
+            };
             self.dialogue.take_piece(&piece, wants, sink);
         }
         Status::More
@@ -130,7 +135,9 @@ impl SmtpParser {
     fn parse_server(&mut self, bytes: &[u8], wants: &Wants, sink: &mut Sink<'_>) -> Status {
         let mut rest = bytes;
         while !rest.is_empty() {
-            let Some(piece) = self.server.next(&mut rest) else { break };
+            let Some(piece) = self.server.next(&mut rest) else {
+                break;
+            };
             // RFC 5321 4.2.1: a hyphen after the code says that more lines follow
             if let Some((code, [] | [b' ', ..])) = piece.bytes.split_at_checked(3)
                 && piece.starts
@@ -232,7 +239,9 @@ impl Dialogue {
         if mem::take(&mut self.challenged) {
             return;
         }
-        let Some(command) = Command::read(piece.bytes) else { return };
+        let Some(command) = Command::read(piece.bytes) else {
+            return;
+        };
         if piece.bytes.len() >= MAX_LINE {
             oddity::report(oddity::LONG_COMMAND, sink);
         }
@@ -268,7 +277,10 @@ impl Dialogue {
                 self.state = State::Data;
             }
             Command::Chunk { size: None, .. } => oddity::report(oddity::CHUNK_SIZE, sink),
-            Command::Chunk { size: Some(size), last } => {
+            Command::Chunk {
+                size: Some(size),
+                last,
+            } => {
                 if !self.mail.is_reading() {
                     self.mail.begin();
                 }
@@ -284,7 +296,11 @@ impl Dialogue {
 
     fn tell(&self, role: Role, address: &str, sink: &mut Sink<'_>) {
         let earlier = &self.envelope;
-        sink(Message::EnvelopeAddress(EnvelopeAddress { role, address, earlier }));
+        sink(Message::EnvelopeAddress(EnvelopeAddress {
+            role,
+            address,
+            earlier,
+        }));
     }
 
     /// Takes bytes of a chunk of which `left` are to come.
@@ -296,7 +312,11 @@ impl Dialogue {
         wants: &Wants,
         sink: &mut Sink<'_>,
     ) {
-        let mut context = Context { envelope: &self.envelope, wants, sink };
+        let mut context = Context {
+            envelope: &self.envelope,
+            wants,
+            sink,
+        };
         self.mail.update(bytes, &mut context);
         let left = left.saturating_sub(bytes.len() as u64);
         self.state = match left {
@@ -334,7 +354,11 @@ impl Dialogue {
                 piece.bytes = piece.bytes.strip_prefix(b".").unwrap_or(piece.bytes);
             }
         }
-        let mut context = Context { envelope: &self.envelope, wants, sink };
+        let mut context = Context {
+            envelope: &self.envelope,
+            wants,
+            sink,
+        };
         self.mail.take(&piece, &mut context);
     }
 
@@ -370,7 +394,10 @@ impl Dialogue {
         match self.state {
             State::Chunk { left, last } if length <= left => {
                 self.mail.skip();
-                self.state = State::Chunk { left: left - length, last };
+                self.state = State::Chunk {
+                    left: left - length,
+                    last,
+                };
                 if left == length {
                     self.take_chunk(&[], 0, last, wants, sink);
                 }
@@ -395,7 +422,11 @@ impl Dialogue {
 
     fn end_mail(&mut self, whole: bool, wants: &Wants, sink: &mut Sink<'_>) {
         if self.mail.is_reading() {
-            let mut context = Context { envelope: &self.envelope, wants, sink };
+            let mut context = Context {
+                envelope: &self.envelope,
+                wants,
+                sink,
+            };
             self.mail.end(whole, &mut context);
         }
     }
@@ -416,7 +447,10 @@ impl<'a> Command<'a> {
     /// Reads a command line without its end; `None` for what is none.
     pub(super) fn read(line: &'a [u8]) -> Option<Self> {
         let line = line.trim_ascii();
-        let end = line.iter().position(|c| !c.is_ascii_alphanumeric()).unwrap_or(line.len());
+        let end = line
+            .iter()
+            .position(|c| !c.is_ascii_alphanumeric())
+            .unwrap_or(line.len());
         let (verb, rest) = line.split_at(end);
         let argument = rest.trim_ascii_start();
         let verb = |name: &str| verb.eq_ignore_ascii_case(name.as_bytes());
@@ -431,9 +465,15 @@ impl<'a> Command<'a> {
             return path_after(argument, b"TO").map(Self::Recipient);
         }
         if verb("BDAT") && rest.starts_with(b" ") {
-            let mut words = argument.split(u8::is_ascii_whitespace).filter(|w| !w.is_empty());
-            let size = words.next().and_then(|w| std::str::from_utf8(w).ok()?.parse().ok());
-            let last = words.next().is_some_and(|w| w.eq_ignore_ascii_case(b"LAST"));
+            let mut words = argument
+                .split(u8::is_ascii_whitespace)
+                .filter(|w| !w.is_empty());
+            let size = words
+                .next()
+                .and_then(|w| std::str::from_utf8(w).ok()?.parse().ok());
+            let last = words
+                .next()
+                .is_some_and(|w| w.eq_ignore_ascii_case(b"LAST"));
             return Some(Self::Chunk { size, last });
         }
         if verb("DATA") && alone {
@@ -454,6 +494,8 @@ impl<'a> Command<'a> {
 fn path_after<'a>(argument: &'a [u8], word: &[u8]) -> Option<&'a [u8]> {
     let (start, rest) = argument.split_at_checked(word.len())?;
     let rest = rest.trim_ascii_start();
-    let path = rest.strip_prefix(b":").or_else(|| rest.starts_with(b"<").then_some(rest))?;
+    let path = rest
+        .strip_prefix(b":")
+        .or_else(|| rest.starts_with(b"<").then_some(rest))?;
     start.eq_ignore_ascii_case(word).then_some(path)
 }

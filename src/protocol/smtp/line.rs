@@ -135,11 +135,19 @@ mod tests {
 
     #[test]
     fn pieces_are_the_same_however_the_stream_is_split() {
-        let long = [&b"x".repeat(MAX_LINE - 1)[..], b"\r\n\r\n", &b"y".repeat(2 * MAX_LINE), b"\nend"]
-            .concat();
+        let long = [
+            &b"x".repeat(MAX_LINE - 1)[..],
+            b"\r\n\r\n",
+            &b"y".repeat(2 * MAX_LINE),
+            b"\nend",
+        ]
+        .concat();
         let whole = pieces(&long, long.len());
         assert_eq!(
-            whole.iter().map(|p| (p.0.len(), p.1, p.2)).collect::<Vec<_>>(),
+            whole
+                .iter()
+                .map(|p| (p.0.len(), p.1, p.2))
+                .collect::<Vec<_>>(),
             [
                 (MAX_LINE, true, LineEnd::None),
                 (0, false, LineEnd::Lf),

@@ -55,7 +55,9 @@ impl LinkFinder {
             if self.inside {
                 self.extend(*byte);
             } else if self.matched == 0 {
-                let Some(at) = memchr2(b'h', b'H', text) else { return };
+                let Some(at) = memchr2(b'h', b'H', text) else {
+                    return;
+                };
                 self.matched = 1;
                 text = text.get(at + 1..).unwrap_or_default();
                 continue;
@@ -104,7 +106,17 @@ impl LinkFinder {
 
     fn extend(&mut self, byte: u8) {
         match byte {
-            0..=b' ' | 0x7f | b'"' | b'\'' | b'<' | b'>' | b'`' | b'{' | b'}' | b'|' | b'\\'
+            0..=b' '
+            | 0x7f
+            | b'"'
+            | b'\''
+            | b'<'
+            | b'>'
+            | b'`'
+            | b'{'
+            | b'}'
+            | b'|'
+            | b'\\'
             | b'^' => self.end(byte),
             _ if self.link.len() < MAX_LINK => self.link.push(byte),
             _ => {}
@@ -123,7 +135,9 @@ impl LinkFinder {
             false => String::from_utf8_lossy(link).into_owned(),
         };
         let bytes = self.found_bytes.saturating_add(text.len());
-        let host_given = text.split_once("://").is_some_and(|(_, host)| !host.is_empty());
+        let host_given = text
+            .split_once("://")
+            .is_some_and(|(_, host)| !host.is_empty());
         if host_given
             && self.found.len() < MAX_LINKS
             && bytes <= MAX_LINK_BYTES
@@ -163,7 +177,9 @@ fn undo_entities(link: &[u8]) -> Vec<u8> {
             b'&' => after.iter().take(10).position(|c| *c == b';'),
             _ => None,
         };
-        let character = entity.and_then(|end| after.get(..end)).and_then(entity_character);
+        let character = entity
+            .and_then(|end| after.get(..end))
+            .and_then(entity_character);
         match (character, entity) {
             (Some(character), Some(end)) => {
                 out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
@@ -186,10 +202,14 @@ fn entity_character(name: &[u8]) -> Option<char> {
         _ => return None,
     };
     let number = digits.iter().try_fold(0_u32, |number, digit| {
-        let digit = hex_digit(*digit).map(u32::from).filter(|digit| *digit < radix)?;
+        let digit = hex_digit(*digit)
+            .map(u32::from)
+            .filter(|digit| *digit < radix)?;
         number.checked_mul(radix)?.checked_add(digit)
     });
-    number.and_then(char::from_u32).filter(|c| !digits.is_empty() && !c.is_control())
+    number
+        .and_then(char::from_u32)
+        .filter(|c| !digits.is_empty() && !c.is_control())
 }
 
 #[cfg(test)]
@@ -199,35 +219,58 @@ mod tests {
     #[test]
     fn links_are_found_however_the_text_is_split() {
         for (html, text, links) in [
-            (false, "see http://a.example/x?y=1#z.", &["http://a.example/x?y=1#z"][..]),
-            (false, "(HTTPS://A.example/) <http://b.example>,", &[
-                "https://A.example/",
-                "http://b.example",
-            ]),
-            (false, "http://a.example/(x) (http://a.example/y)", &[
-                "http://a.example/(x)",
-                "http://a.example/y",
-            ]),
-            (false, "http://a.example http://a.example\nhttp://a.example", &["http://a.example"]),
-            (false, "hhttp://a httphttps://b shttp:/ http:// x http:/http://c", &[
-                "http://a",
-                "https://b",
-                "http://c",
-            ]),
-            (false, "http://[2001:db8::1]:80/ x", &["http://[2001:db8::1]:80/"]),
-            (false, "http://a.example/?a=1&amp;b", &["http://a.example/?a=1&amp;b"]),
-            (true, "<a href=\"http://a.example/?a=1&amp;b=&#x41;&#66;&zz;&#1;.\">", &[
-                "http://a.example/?a=1&b=AB&zz;&#1;.",
-            ]),
-            (true, "<img src=http://a.example/i.png><a href='http://b.example/'>", &[
-                "http://a.example/i.png",
-                "http://b.example/",
-            ]),
+            (
+                false,
+                "see http://a.example/x?y=1#z.",
+                &["http://a.example/x?y=1#z"][..],
+            ),
+            (
+                false,
+                "(HTTPS://A.example/) <http://b.example>,",
+                &["https://A.example/", "http://b.example"],
+            ),
+            (
+                false,
+                "http://a.example/(x) (http://a.example/y)",
+                &["http://a.example/(x)", "http://a.example/y"],
+            ),
+            (
+                false,
+                "http://a.example http://a.example\nhttp://a.example",
+                &["http://a.example"],
+            ),
+            (
+                false,
+                "hhttp://a httphttps://b shttp:/ http:// x http:/http://c",
+                &["http://a", "https://b", "http://c"],
+            ),
+            (
+                false,
+                "http://[2001:db8::1]:80/ x",
+                &["http://[2001:db8::1]:80/"],
+            ),
+            (
+                false,
+                "http://a.example/?a=1&amp;b",
+                &["http://a.example/?a=1&amp;b"],
+            ),
+            (
+                true,
+                "<a href=\"http://a.example/?a=1&amp;b=&#x41;&#66;&zz;&#1;.\">",
+                &["http://a.example/?a=1&b=AB&zz;&#1;."],
+            ),
+            (
+                true,
+                "<img src=http://a.example/i.png><a href='http://b.example/'>",
+                &["http://a.example/i.png", "http://b.example/"],
+            ),
         ] {
             for step in 1..=text.len() {
                 let mut finder = LinkFinder::default();
                 finder.begin(html);
-                text.as_bytes().chunks(step).for_each(|chunk| finder.update(chunk));
+                text.as_bytes()
+                    .chunks(step)
+                    .for_each(|chunk| finder.update(chunk));
                 finder.finish();
                 assert_eq!(finder.take(), links, "{text} by {step}");
             }

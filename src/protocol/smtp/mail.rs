@@ -89,7 +89,10 @@ impl Role {
             ("bcc", Role::Bcc),
             ("return-path", Role::ReturnPath),
         ];
-        FIELDS.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, role)| *role)
+        FIELDS
+            .iter()
+            .find(|(n, _)| n.eq_ignore_ascii_case(name))
+            .map(|(_, role)| *role)
     }
 }
 
@@ -121,7 +124,9 @@ impl<'a> Mail<'a> {
 
     /// The decoded values of the fields of a name, in their order.
     pub fn values(&self, name: &str) -> impl Iterator<Item = String> {
-        self.fields().filter(move |(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| decode_value(v))
+        self.fields()
+            .filter(move |(n, _)| n.eq_ignore_ascii_case(name))
+            .map(|(_, v)| decode_value(v))
     }
 
     /// The decoded value of the first field of a name.
@@ -191,7 +196,9 @@ fn end_of_field(bytes: &[u8]) -> usize {
 /// The name of a line that opens a field (RFC 5322 2.2, and white space before the colon as
 /// RFC 5322 4.5 bears it).
 pub(super) fn field_name(line: &[u8]) -> Option<&str> {
-    let end = line.iter().position(|c| *c == b':' || !c.is_ascii_graphic())?;
+    let end = line
+        .iter()
+        .position(|c| *c == b':' || !c.is_ascii_graphic())?;
     let (name, rest) = line.split_at(end);
     let sound = !name.is_empty() && rest.trim_ascii_start().first() == Some(&b':');
     std::str::from_utf8(name).ok().filter(|_| sound)
@@ -207,7 +214,11 @@ mod tests {
             Subject: =?utf-8?Q?caf=C3=A9?=\r\n =?utf-8?Q?_noir?=\r\nno field\r\n\
             from : Joe <joe@example.org>\nTo: a@x.example,\r\n b@x.example\r\nX: cut";
         let envelope = Envelope::default();
-        let mail = Mail { envelope: &envelope, header, multipart: false };
+        let mail = Mail {
+            envelope: &envelope,
+            header,
+            multipart: false,
+        };
         let names: Vec<&str> = mail.fields().map(|(name, _)| name).collect();
         assert_eq!(names, ["Received", "X-Empty", "Subject", "from", "To", "X"]);
         assert_eq!(mail.subject().as_deref(), Some("caf\u{e9} noir"));

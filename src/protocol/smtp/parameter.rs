@@ -20,7 +20,10 @@ impl<'a> Structured<'a> {
     pub(super) fn read(value: &'a [u8]) -> Self {
         let mut pieces = Split { rest: value };
         let value = pieces.next().unwrap_or_default().trim_ascii();
-        let value = value.split(|c| b"( \t".contains(c)).next().unwrap_or_default();
+        let value = value
+            .split(|c| b"( \t".contains(c))
+            .next()
+            .unwrap_or_default();
         let parameters = pieces.take(MAX_PARAMETERS).filter_map(|parameter| {
             let equals = parameter.iter().position(|c| *c == b'=')?;
             let (name, value) = parameter.split_at(equals);
@@ -34,22 +37,30 @@ impl<'a> Structured<'a> {
 
     /// A parameter as it was sent, without quotes.
     pub(super) fn raw(&self, name: &str) -> Option<Vec<u8>> {
-        let found = self.parameters.iter().find(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes()));
+        let found = self
+            .parameters
+            .iter()
+            .find(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes()));
         found.map(|(_, value)| unquote(value))
     }
 
     /// A parameter as text. The form of RFC 2231 rules over the plain one, in which many senders
     /// put encoded words although RFC 2047 5 forbids it.
     pub(super) fn text(&self, name: &str) -> Option<String> {
-        self.extended(name).or_else(|| self.raw(name).map(|value| decode_words(&value)))
+        self.extended(name)
+            .or_else(|| self.raw(name).map(|value| decode_words(&value)))
     }
 
     /// `name*=`, or `name*0=`, `name*0*=` and so on.
     fn extended(&self, name: &str) -> Option<String> {
         let mut pieces: Vec<(u16, bool, &[u8])> = Vec::new();
         for (n, value) in &self.parameters {
-            let Some((base, tail)) = n.split_at_checked(name.len()) else { continue };
-            let Some(tail) = tail.strip_prefix(b"*") else { continue };
+            let Some((base, tail)) = n.split_at_checked(name.len()) else {
+                continue;
+            };
+            let Some(tail) = tail.strip_prefix(b"*") else {
+                continue;
+            };
             if !base.eq_ignore_ascii_case(name.as_bytes()) {
                 continue;
             }
@@ -57,7 +68,9 @@ impl<'a> Structured<'a> {
             let digits = tail.strip_suffix(b"*").unwrap_or(tail);
             let number = match digits {
                 b"" => Some(0),
-                digits => std::str::from_utf8(digits).ok().and_then(|d| d.parse().ok()),
+                digits => std::str::from_utf8(digits)
+                    .ok()
+                    .and_then(|d| d.parse().ok()),
             };
             pieces.extend(number.map(|number| (number, encoded, *value)));
         }
@@ -128,7 +141,11 @@ fn unquote(value: &[u8]) -> Vec<u8> {
     while let Some(byte) = bytes.next() {
         match byte {
             b'"' => break,
-            b'\\' => out.push(bytes.next_if(|next| matches!(next, b'"' | b'\\')).unwrap_or(byte)),
+            b'\\' => out.push(
+                bytes
+                    .next_if(|next| matches!(next, b'"' | b'\\'))
+                    .unwrap_or(byte),
+            ),
             _ => out.push(byte),
         }
     }
@@ -144,19 +161,43 @@ mod tests {
         for (value, kind, name) in [
             ("attachment", "attachment", None),
             ("Attachment; filename=a.txt", "attachment", Some("a.txt")),
-            ("attachment;FileName=\"a; b.txt\" ;x", "attachment", Some("a; b.txt")),
+            (
+                "attachment;FileName=\"a; b.txt\" ;x",
+                "attachment",
+                Some("a; b.txt"),
+            ),
             (r#"x; filename="a\"b\c.txt""#, "x", Some(r#"a"b\c.txt"#)),
-            ("x; filename=my file (1).txt; a=b", "x", Some("my file (1).txt")),
-            ("x; filename=\"=?utf-8?B?w6kucGRm?=\"", "x", Some("\u{e9}.pdf")),
+            (
+                "x; filename=my file (1).txt; a=b",
+                "x",
+                Some("my file (1).txt"),
+            ),
+            (
+                "x; filename=\"=?utf-8?B?w6kucGRm?=\"",
+                "x",
+                Some("\u{e9}.pdf"),
+            ),
             // RFC 2231 3 and 4
-            ("x; filename*0=\"long\"; filename*1=\"name\"", "x", Some("longname")),
-            ("x; filename*1=b; filename*0=a; filename*10=c", "x", Some("abc")),
+            (
+                "x; filename*0=\"long\"; filename*1=\"name\"",
+                "x",
+                Some("longname"),
+            ),
+            (
+                "x; filename*1=b; filename*0=a; filename*10=c",
+                "x",
+                Some("abc"),
+            ),
             (
                 "x; filename*0*=us-ascii'en'This%20is%20; filename*1*=%2A%2A%2Afun; filename*2=\"!%20\"",
                 "x",
                 Some("This is ***fun!%20"),
             ),
-            ("x; filename*=iso-8859-1'en'%a3.txt; filename=a", "x", Some("\u{a3}.txt")),
+            (
+                "x; filename*=iso-8859-1'en'%a3.txt; filename=a",
+                "x",
+                Some("\u{a3}.txt"),
+            ),
             ("x; filename*=utf-8''a'b", "x", Some("a'b")),
             ("x; filename*=%41", "x", Some("A")),
             ("x; filename*x=a", "x", None),
@@ -168,6 +209,9 @@ mod tests {
             assert_eq!(read.text("filename").as_deref(), name, "{value}");
         }
         let many = "x".to_owned() + &"; a=b".repeat(100_000);
-        assert_eq!(Structured::read(many.as_bytes()).parameters.len(), MAX_PARAMETERS);
+        assert_eq!(
+            Structured::read(many.as_bytes()).parameters.len(),
+            MAX_PARAMETERS
+        );
     }
 }

@@ -148,7 +148,11 @@ impl Part {
         }
         let digester = std::mem::take(&mut self.digester);
         if self.is_file && self.size > 0 {
-            let hashes = if self.whole { digester.finish() } else { Hashes::default() };
+            let hashes = if self.whole {
+                digester.finish()
+            } else {
+                Hashes::default()
+            };
             sink(Message::File(File {
                 direction: Direction::ToServer,
                 name: Some(self.name.as_str()).filter(|name| !name.is_empty()),
@@ -191,10 +195,30 @@ mod tests {
     fn heads_are_read() {
         for (header, mime_type, boundary, name) in [
             ("", "text/plain", None, ""),
-            ("Content-Type: Text/HTML; charset=x\r\n", "text/html", None, ""),
-            ("Content-Type: multipart/mixed;\r\n boundary=\"a b\"\r\n", "multipart/mixed", Some("a b"), ""),
-            ("Content-Type: multipart/mixed; boundary=\"\"\r\n", "multipart/mixed", None, ""),
-            ("Content-Type: a/b; boundary=c; name=d\r\n", "a/b", None, "d"),
+            (
+                "Content-Type: Text/HTML; charset=x\r\n",
+                "text/html",
+                None,
+                "",
+            ),
+            (
+                "Content-Type: multipart/mixed;\r\n boundary=\"a b\"\r\n",
+                "multipart/mixed",
+                Some("a b"),
+                "",
+            ),
+            (
+                "Content-Type: multipart/mixed; boundary=\"\"\r\n",
+                "multipart/mixed",
+                None,
+                "",
+            ),
+            (
+                "Content-Type: a/b; boundary=c; name=d\r\n",
+                "a/b",
+                None,
+                "d",
+            ),
             (
                 "Content-Type: a/b; name=c\r\nContent-Disposition: attachment; filename=d\r\n",
                 "a/b",
@@ -210,7 +234,11 @@ mod tests {
         ] {
             let head = PartHead::read(header.as_bytes(), "text/plain");
             assert_eq!(head.mime_type, mime_type, "{header}");
-            assert_eq!(head.boundary.as_deref(), boundary.map(str::as_bytes), "{header}");
+            assert_eq!(
+                head.boundary.as_deref(),
+                boundary.map(str::as_bytes),
+                "{header}"
+            );
             assert_eq!(head.name, name, "{header}");
         }
         let long = format!("Content-Type: a/b; name={}\r\n", "\u{e9}".repeat(1000));

@@ -16,11 +16,25 @@ pub(super) fn probe(direction: Direction, bytes: &[u8]) -> Probe {
 }
 
 /// How commands begin that no other protocol has.
-const OWN: [&[u8]; 7] =
-    [b"EHLO ", b"HELO ", b"LHLO ", b"MAIL FROM:", b"RCPT TO:", b"MAIL FROM ", b"RCPT TO "];
+const OWN: [&[u8]; 7] = [
+    b"EHLO ",
+    b"HELO ",
+    b"LHLO ",
+    b"MAIL FROM:",
+    b"RCPT TO:",
+    b"MAIL FROM ",
+    b"RCPT TO ",
+];
 
 /// How commands begin that can be told when their line is whole.
-const OTHERS: [&[u8]; 6] = [b"DATA\r", b"BDAT ", b"RSET\r", b"NOOP\r", b"QUIT\r", b"STARTTLS\r"];
+const OTHERS: [&[u8]; 6] = [
+    b"DATA\r",
+    b"BDAT ",
+    b"RSET\r",
+    b"NOOP\r",
+    b"QUIT\r",
+    b"STARTTLS\r",
+];
 
 fn probe_client(mut bytes: &[u8]) -> Probe {
     while let Some(end) = memchr(b'\n', bytes) {
@@ -48,7 +62,10 @@ fn probe_client(mut bytes: &[u8]) -> Probe {
 /// SMTP gives there; otherwise the client's command decides.
 fn probe_server(bytes: &[u8]) -> Probe {
     let greetings: [&[u8]; 2] = [b"220 ", b"220-"];
-    if !greetings.iter().any(|g| g.starts_with(bytes) || bytes.starts_with(g)) {
+    if !greetings
+        .iter()
+        .any(|g| g.starts_with(bytes) || bytes.starts_with(g))
+    {
         return Probe::NotForUs;
     }
     let mut lines = bytes.split(|c| *c == b'\n').peekable();
@@ -67,12 +84,17 @@ fn probe_server(bytes: &[u8]) -> Probe {
 }
 
 fn says_smtp(line: &[u8]) -> bool {
-    let has = |word: &[u8]| line.windows(word.len()).any(|w| w.eq_ignore_ascii_case(word));
+    let has = |word: &[u8]| {
+        line.windows(word.len())
+            .any(|w| w.eq_ignore_ascii_case(word))
+    };
     (has(b"SMTP") || has(b"LMTP")) && !has(b"FTP ")
 }
 
 fn starts_with(bytes: &[u8], with: &[u8]) -> bool {
-    bytes.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with))
+    bytes
+        .get(..with.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(with))
 }
 
 #[cfg(test)]
@@ -108,13 +130,25 @@ mod tests {
             (ToClient, "220-mail.example SMTP\r\n220 more\r\n", Certain),
             (ToClient, "220 mail.example ESM", Unsure),
             (ToClient, "220 mail.example ready\r\n", Unsure),
-            (ToClient, "220 mail.example ready\r\n250-mail.example\r\n", Certain),
-            (ToClient, "220 ftp.example FTP server\r\n331 Password\r\n", NotForUs),
+            (
+                ToClient,
+                "220 mail.example ready\r\n250-mail.example\r\n",
+                Certain,
+            ),
+            (
+                ToClient,
+                "220 ftp.example FTP server\r\n331 Password\r\n",
+                NotForUs,
+            ),
             (ToClient, "2", Unsure),
             (ToClient, "221 bye\r\n", NotForUs),
             (ToClient, "SSH-2.0-x\r\n", NotForUs),
         ] {
-            assert_eq!(super::probe(direction, bytes.as_bytes()), probe, "{bytes:?}");
+            assert_eq!(
+                super::probe(direction, bytes.as_bytes()),
+                probe,
+                "{bytes:?}"
+            );
         }
     }
 }

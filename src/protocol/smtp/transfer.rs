@@ -49,7 +49,11 @@ const MAX_BLANK: usize = 256;
 impl Decoder {
     /// The decoder for the value of a Content-Transfer-Encoding field.
     pub(super) fn named(value: &[u8]) -> Self {
-        let name = value.trim_ascii().split(|c| b";( \t".contains(c)).next().unwrap_or_default();
+        let name = value
+            .trim_ascii()
+            .split(|c| b";( \t".contains(c))
+            .next()
+            .unwrap_or_default();
         if name.eq_ignore_ascii_case(b"base64") {
             Self::Base64(Base64::default())
         } else if name.eq_ignore_ascii_case(b"quoted-printable") {
@@ -228,9 +232,16 @@ mod tests {
             for step in 1..=content.len().max(1) {
                 let mut decoder = Decoder::named(encoding.as_bytes());
                 let mut out = Vec::new();
-                content.as_bytes().chunks(step).for_each(|c| decoder.update(c, &mut out));
+                content
+                    .as_bytes()
+                    .chunks(step)
+                    .for_each(|c| decoder.update(c, &mut out));
                 assert_eq!(decoder.finish(&mut out), sound, "{content:?}");
-                assert_eq!(String::from_utf8_lossy(&out), decoded, "{content:?} by {step}");
+                assert_eq!(
+                    String::from_utf8_lossy(&out),
+                    decoded,
+                    "{content:?} by {step}"
+                );
             }
         }
     }
@@ -241,7 +252,9 @@ mod tests {
         let mut out = Vec::new();
         decoder.update(&vec![b' '; 10 * MAX_BLANK], &mut out);
         assert!(out.len() >= 8 * MAX_BLANK);
-        let Decoder::QuotedPrintable(quoted) = decoder else { panic!("not quoted-printable") };
+        let Decoder::QuotedPrintable(quoted) = decoder else {
+            panic!("not quoted-printable")
+        };
         assert!(quoted.blank.len() <= MAX_BLANK);
     }
 }

@@ -13,9 +13,13 @@ use crate::protocol::smtp::transfer::hex_digit;
 pub(super) fn unfold(value: &[u8]) -> Cow<'_, [u8]> {
     match memchr2(b'\r', b'\n', value) {
         None => Cow::Borrowed(value),
-        Some(_) => {
-            Cow::Owned(value.iter().copied().filter(|c| !matches!(c, b'\r' | b'\n')).collect())
-        }
+        Some(_) => Cow::Owned(
+            value
+                .iter()
+                .copied()
+                .filter(|c| !matches!(c, b'\r' | b'\n'))
+                .collect(),
+        ),
     }
 }
 
@@ -92,7 +96,14 @@ impl<'a> Word<'a> {
         let end = memmem::find(rest, b"?=").filter(|_| sound)?;
         let (text, after) = rest.split_at(end);
         let charset = charset.split(|c| *c == b'*').next().unwrap_or_default();
-        Some((Self { charset, base64, text }, after.get(2..).unwrap_or_default()))
+        Some((
+            Self {
+                charset,
+                base64,
+                text,
+            },
+            after.get(2..).unwrap_or_default(),
+        ))
     }
 
     fn is_known(&self) -> bool {
@@ -119,9 +130,9 @@ impl<'a> Word<'a> {
 pub(super) fn percent(mut text: &[u8], mark: u8, push: &mut dyn FnMut(u8, bool)) {
     while let Some((first, rest)) = text.split_first() {
         let escaped = match rest {
-            [high, low, after @ ..] if *first == mark => {
-                hex_digit(*high).zip(hex_digit(*low)).map(|(high, low)| (high << 4 | low, after))
-            }
+            [high, low, after @ ..] if *first == mark => hex_digit(*high)
+                .zip(hex_digit(*low))
+                .map(|(high, low)| (high << 4 | low, after)),
             _ => None,
         };
         match escaped {
@@ -146,7 +157,10 @@ mod tests {
         for (value, text) in [
             ("plain", "plain"),
             // RFC 2047 8
-            ("=?US-ASCII?Q?Keith_Moore?= <moore@cs>", "Keith Moore <moore@cs>"),
+            (
+                "=?US-ASCII?Q?Keith_Moore?= <moore@cs>",
+                "Keith Moore <moore@cs>",
+            ),
             ("=?ISO-8859-1?Q?Andr=E9?= Pirard", "Andr\u{e9} Pirard"),
             (
                 "=?ISO-8859-1?B?SWYgeW91IGNhbiByZWFkIHRoaXMgeW8=?= =?ISO-8859-2?B?dSB1bmRlcnN0YW5kIHRoZSBleGFtcGxlLg==?=",

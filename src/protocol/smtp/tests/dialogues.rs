@@ -115,7 +115,9 @@ fn commands() -> Vec<Dialogue> {
         ),
         (
             "a null path and a nameless one",
-            vec![client("EHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<postmaster>\r\nSOML FROM:<a@x>\r\n")],
+            vec![client(
+                "EHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<postmaster>\r\nSOML FROM:<a@x>\r\n",
+            )],
             heard(&["MailFrom a@x after 0"]),
         ),
         (
@@ -146,7 +148,9 @@ fn commands() -> Vec<Dialogue> {
         ),
         (
             "an empty last chunk, and a bad one",
-            vec![client(format!("{ENVELOPE}BDAT 4\r\n\r\nhiBDAT 0 LAST\r\nBDAT x\r\nBDAT 1\r\n\r"))],
+            vec![client(format!(
+                "{ENVELOPE}BDAT 4\r\n\r\nhiBDAT 0 LAST\r\nBDAT x\r\nBDAT 1\r\n\r"
+            ))],
             after(
                 envelope(),
                 heard(&[
@@ -161,7 +165,9 @@ fn commands() -> Vec<Dialogue> {
         ),
         (
             "chunks given up",
-            vec![client(format!("{ENVELOPE}BDAT 4\r\n\r\nhiRSET\r\nMAIL FROM:<c@x>\r\n"))],
+            vec![client(format!(
+                "{ENVELOPE}BDAT 4\r\n\r\nhiRSET\r\nMAIL FROM:<c@x>\r\n"
+            ))],
             after(
                 envelope(),
                 heard(&[
@@ -201,7 +207,10 @@ fn commands() -> Vec<Dialogue> {
             mail("\r\n..a\r\n.b\r\n...\r\n.."),
             after(
                 envelope(),
-                heard(&["mail \"\" to 1", &file("-", "text/plain", ".a\r\nb\r\n..\r\n.\r\n")]),
+                heard(&[
+                    "mail \"\" to 1",
+                    &file("-", "text/plain", ".a\r\nb\r\n..\r\n.\r\n"),
+                ]),
             ),
         ),
         (
@@ -220,11 +229,18 @@ fn commands() -> Vec<Dialogue> {
         (
             "lines without CR throughout",
             vec![client("HELO c\nMAIL FROM:<a@x>\nDATA\n\n..a\n.\nQUIT\n")],
-            heard(&["MailFrom a@x after 0", "mail \"\" to 0", &file("-", "text/plain", ".a\n")]),
+            heard(&[
+                "MailFrom a@x after 0",
+                "mail \"\" to 0",
+                &file("-", "text/plain", ".a\n"),
+            ]),
         ),
         (
             "a command that is too long",
-            vec![client(format!("NOOP {}\r\nMAIL FROM:<a@x>\r\n", "x".repeat(10_000)))],
+            vec![client(format!(
+                "NOOP {}\r\nMAIL FROM:<a@x>\r\n",
+                "x".repeat(10_000)
+            ))],
             heard(&["smtp.long-command", "MailFrom a@x after 0"]),
         ),
     ]
@@ -282,7 +298,11 @@ fn mails() -> Vec<Dialogue> {
                     "mail of parts \"caf\u{e9}\" to 1",
                     &text("see http://a.example/x."),
                     &file("-", "text/html", html),
-                    &file("\u{e9}.exe", "application/octet-stream", b"MZ\x90\0\x03\0\0\0\x04"),
+                    &file(
+                        "\u{e9}.exe",
+                        "application/octet-stream",
+                        b"MZ\x90\0\x03\0\0\0\x04",
+                    ),
                     &file("na\u{ef}ve.txt", "text/plain", "one\r\ntwo"),
                     "links http://a.example/x http://b.example/?a=1&b",
                 ]),
@@ -305,7 +325,10 @@ fn mails() -> Vec<Dialogue> {
         (
             "a file alone",
             mail("Content-Type: a/b; name=c\r\nContent-Transfer-Encoding: BASE64\r\n\r\nQUJ\r\nD"),
-            after(envelope(), heard(&["mail \"\" to 1", &file("c", "a/b", "ABC")])),
+            after(
+                envelope(),
+                heard(&["mail \"\" to 1", &file("c", "a/b", "ABC")]),
+            ),
         ),
         (
             "a footer behind base64",
@@ -320,13 +343,21 @@ fn mails() -> Vec<Dialogue> {
             mail("Content-Type: multipart/mixed\r\n\r\n--x\r\n\r\na"),
             after(
                 envelope(),
-                heard(&["mail of parts \"\" to 1", &file("-", "multipart/mixed", "--x\r\n\r\na\r\n")]),
+                heard(&[
+                    "mail of parts \"\" to 1",
+                    &file("-", "multipart/mixed", "--x\r\n\r\na\r\n"),
+                ]),
             ),
         ),
         (
             "a multipart that does not close",
-            mail("Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\na\r\n\r\n--b\r\nX: y"),
-            after(envelope(), heard(&["mail of parts \"\" to 1", &text("a\r\n")])),
+            mail(
+                "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\na\r\n\r\n--b\r\nX: y",
+            ),
+            after(
+                envelope(),
+                heard(&["mail of parts \"\" to 1", &text("a\r\n")]),
+            ),
         ),
         (
             "no empty line",
@@ -341,7 +372,11 @@ fn mails() -> Vec<Dialogue> {
             mail("From a@x Thu Jan  1 00:00:00 1970\r\nSubject: s\r\n\r\na"),
             after(envelope(), heard(&["mail \"s\" to 1", &text("a\r\n")])),
         ),
-        ("a header alone", mail("Subject: s"), after(envelope(), heard(&["mail \"s\" to 1"]))),
+        (
+            "a header alone",
+            mail("Subject: s"),
+            after(envelope(), heard(&["mail \"s\" to 1"])),
+        ),
         (
             "long lines",
             mail(&long),
@@ -364,19 +399,34 @@ fn losses() -> Vec<Dialogue> {
         (
             "the mail is cut",
             with(vec![client("Subject: s\r\n\r\nhello")]),
-            after(envelope(), heard(&["mail \"s\" to 1", "smtp.mail-cut", &text(5)])),
+            after(
+                envelope(),
+                heard(&["mail \"s\" to 1", "smtp.mail-cut", &text(5)]),
+            ),
         ),
         (
             "the header is cut",
             with(vec![client("Subject: s\r\nTo: x@y")]),
-            after(envelope(), heard(&["mail \"s\" To=x@y to 1", "smtp.mail-cut"])),
+            after(
+                envelope(),
+                heard(&["mail \"s\" To=x@y to 1", "smtp.mail-cut"]),
+            ),
         ),
         (
             "a gap in the text",
-            with(vec![client("\r\nhello"), gap(10), client("st\r\nof it\r\n.\r\nMAIL FROM:<c@x>\r\n")]),
+            with(vec![
+                client("\r\nhello"),
+                gap(10),
+                client("st\r\nof it\r\n.\r\nMAIL FROM:<c@x>\r\n"),
+            ]),
             after(
                 envelope(),
-                heard(&["mail \"\" to 1", "smtp.gap", &text(11), "MailFrom c@x after 0"]),
+                heard(&[
+                    "mail \"\" to 1",
+                    "smtp.gap",
+                    &text(11),
+                    "MailFrom c@x after 0",
+                ]),
             ),
         ),
         (
@@ -386,7 +436,10 @@ fn losses() -> Vec<Dialogue> {
                 gap(10),
                 client(": y\r\nTo: c@z\r\n\r\na\r\n.\r\n"),
             ]),
-            after(envelope(), heard(&["smtp.gap", "mail \"s\" To=c@z to 1", &text(3)])),
+            after(
+                envelope(),
+                heard(&["smtp.gap", "mail \"s\" To=c@z to 1", &text(3)]),
+            ),
         ),
         (
             "a gap for the end and the next command",
@@ -442,8 +495,14 @@ fn losses() -> Vec<Dialogue> {
         ),
         (
             "a gap for the start of a mail",
-            with(vec![gap(100), client("ct: x\r\nSubject: s\r\n\r\na\r\n.\r\n")]),
-            after(envelope(), heard(&["smtp.gap", "mail \"s\" to 1", &text(3)])),
+            with(vec![
+                gap(100),
+                client("ct: x\r\nSubject: s\r\n\r\na\r\n.\r\n"),
+            ]),
+            after(
+                envelope(),
+                heard(&["smtp.gap", "mail \"s\" to 1", &text(3)]),
+            ),
         ),
         (
             "a gap in a chunk and one beyond it",

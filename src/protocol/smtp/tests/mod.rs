@@ -123,7 +123,11 @@ fn describe(message: &Message<'_>) -> String {
 fn digest_text(hashes: &Hashes) -> String {
     match hashes.sha256 {
         None => "-".to_owned(),
-        Some(sha256) => sha256.iter().take(4).map(|byte| format!("{byte:02x}")).collect(),
+        Some(sha256) => sha256
+            .iter()
+            .take(4)
+            .map(|byte| format!("{byte:02x}"))
+            .collect(),
     }
 }
 
@@ -223,7 +227,9 @@ fn mutations_harm_nobody() {
         let (name, turns, _) = &dialogues[at % dialogues.len()];
         let mut turns = turns.clone();
         for turn in &mut turns {
-            let Turn::Bytes(_, bytes) = turn else { continue };
+            let Turn::Bytes(_, bytes) = turn else {
+                continue;
+            };
             for _ in 0..numbers.below(6).min(bytes.len()) {
                 let at = numbers.below(bytes.len());
                 match numbers.below(4) {
@@ -264,11 +270,14 @@ fn headers_are_bounded() {
     }
     header += "From: late@example.org\r\n";
     let heard = send(&format!("{header}\r\nbody\r\n"));
-    assert_eq!(heard, [
-        "mime.header-cap",
-        "mail \"kept\" to 0",
-        &file("-", "text/plain", "body\r\n\r\n"),
-    ]);
+    assert_eq!(
+        heard,
+        [
+            "mime.header-cap",
+            "mail \"kept\" to 0",
+            &file("-", "text/plain", "body\r\n\r\n"),
+        ]
+    );
     let list = "To: a@example.org,".to_owned() + &"a@example.org,".repeat(4000);
     let heard = send(&format!("{list}\r\n\r\nbody"));
     assert!(heard[0].matches("To=").count() <= 512, "{}", heard[0].len());
@@ -278,7 +287,10 @@ fn headers_are_bounded() {
 fn nesting_is_bounded() {
     let mut mail = String::new();
     for depth in 0..MAX_DEPTH + 5 {
-        let _ = write!(mail, "Content-Type: multipart/mixed; boundary=b{depth}\r\n\r\n--b{depth}\r\n");
+        let _ = write!(
+            mail,
+            "Content-Type: multipart/mixed; boundary=b{depth}\r\n\r\n--b{depth}\r\n"
+        );
     }
     mail += "\r\ndeep";
     let heard = send(&mail);
@@ -298,7 +310,10 @@ fn parts_are_bounded() {
         let _ = write!(mail, "--b\r\n\r\n{number}\r\n");
     }
     let heard = send(&mail);
-    let files = heard.iter().filter(|event| event.starts_with("file")).count();
+    let files = heard
+        .iter()
+        .filter(|event| event.starts_with("file"))
+        .count();
     assert_eq!(files, MAX_PARTS - 1);
     assert!(heard.contains(&"mime.part-cap".to_owned()));
 }
