@@ -161,7 +161,7 @@ fn matcher_of(indicators: u32) -> Arc<Matcher> {
         });
         taken.expect("it is an indicator");
     }
-    let (set, _) = builder.finish(Timestamp::MIN).expect("it is a set");
+    let set = builder.finish(Timestamp::MIN).expect("it is a set").set;
     let subdomains = SubdomainPolicy {
         always: true,
         ..SubdomainPolicy::default()

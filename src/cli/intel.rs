@@ -113,14 +113,23 @@ pub(super) fn load(sources: &[PathBuf]) -> Result<Loaded, Failure> {
     let mut builder = SetBuilder::new();
     let mut loaded = exchange::load(sources, &mut builder, &mut |bytes| bar.inc(bytes));
     bar.finish_and_clear();
-    let (set, tallies) = builder
+    let built = builder
         .finish(now())
         .map_err(|e| Failure::Running(format!("indicator set: {e}")))?;
+    if built.crowded_out > 0 {
+        terminal::say(
+            "warning",
+            &format!(
+                "{} values are not matched, since a thousand other indicators have the same value",
+                built.crowded_out
+            ),
+        );
+    }
     // a report and a tally for each file that was begun, in the same order
     let begun = loaded
         .iter_mut()
         .filter(|l| l.fatal.is_none() && l.skipped.is_none());
-    let mut tallies = tallies.into_iter();
+    let mut tallies = built.sources.into_iter();
     for source in begun {
         if let Some((_, tally)) = tallies
             .by_ref()
@@ -140,7 +149,7 @@ pub(super) fn load(sources: &[PathBuf]) -> Result<Loaded, Failure> {
         }
     }
     Ok(Loaded {
-        set: Arc::new(set),
+        set: Arc::new(built.set),
         sources: loaded,
     })
 }

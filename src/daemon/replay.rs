@@ -123,8 +123,8 @@ struct Batch {
     /// Payloads of datagrams that were put together, one after the other.
     reassembled: Vec<u8>,
     tunnels: Vec<AddressPair>,
-    /// Capture time at the end of the block; never runs backwards.
-    ends_at: Timestamp,
+    /// Capture time of the block, by which flows end.
+    now: Timestamp,
 }
 
 impl Batch {
@@ -207,7 +207,6 @@ struct Reader {
     decoder: Decoder,
     table_key: HashKey,
     number: u64,
-    now: Timestamp,
     stats: Stats,
     reports: Vec<CaptureReport>,
 }
@@ -227,7 +226,6 @@ impl Reader {
             decoder: Decoder::new(),
             table_key: HashKey::new([draw(1), draw(2)]),
             number: 0,
-            now: Timestamp::MIN,
             stats: Stats::default(),
             reports: Vec::new(),
         }
@@ -333,7 +331,6 @@ impl Reader {
             }
             self.stats.packets += 1;
             self.stats.bytes += bytes.len() as u64;
-            self.now = self.now.max(frame.timestamp);
             let link = LinkType(frame.link);
             let outcome = self.decoder.decode(
                 link,
@@ -384,8 +381,8 @@ impl Reader {
                 queue.push(record);
             }
         }
-        batch.ends_at = self.now;
-        self.decoder.expire(self.now);
+        batch.now = time_of(&batch.block);
+        self.decoder.expire(batch.now);
         Ok(())
     }
 
@@ -400,6 +397,24 @@ impl Reader {
         }
         Ok(())
     }
+}
+
+/// The time of a block: the median of its first, middle and last frame, so that one absurd
+/// timestamp does not end every flow.
+fn time_of(block: &Block) -> Timestamp {
+    let frames = &block.frames;
+    let at = |n: usize| {
+        frames
+            .get(n)
+            .map_or(Timestamp::MIN, |frame| frame.timestamp)
+    };
+    let mut three = [
+        at(0),
+        at(frames.len() / 2),
+        at(frames.len().saturating_sub(1)),
+    ];
+    three.sort_unstable();
+    three[1]
 }
 
 /// One worker: its packets of every batch, in order.
@@ -431,7 +446,7 @@ fn work(
                 tunnels: batch.tunnels.get(tunnels).unwrap_or_default(),
             });
         }
-        sensor.handle_timeout(batch.ends_at);
+        sensor.handle_timeout(batch.now);
         let number = batch.number;
         next = number + 1;
         if let Some(batch) = Arc::into_inner(batch) {

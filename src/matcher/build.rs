@@ -66,6 +66,17 @@ pub struct Tally {
     pub contradictory: u64,
 }
 
+/// A finished set, and what became of its sources.
+#[derive(Debug)]
+pub struct Built {
+    /// The set.
+    pub set: IndicatorSet,
+    /// By source, in their order: its name, and what became of its indicators.
+    pub sources: Vec<(String, Tally)>,
+    /// Values of indicators that are not matched, since a thousand others have the same value.
+    pub crowded_out: u64,
+}
+
 /// An indicator set in the making.
 #[derive(Debug)]
 pub struct SetBuilder {
@@ -152,12 +163,9 @@ impl SetBuilder {
         }
     }
 
-    /// Lays out the set. The tallies are those of the sources, in their order; `now` decides
-    /// what counts as expired there (it matches or not by the clock that matching uses).
-    pub fn finish(
-        mut self,
-        now: Timestamp,
-    ) -> Result<(IndicatorSet, Vec<(String, Tally)>), SetError> {
+    /// Lays out the set. `now` decides what its tallies count as expired (whether that matches
+    /// is for the clock that matching uses).
+    pub fn finish(mut self, now: Timestamp) -> Result<Built, SetError> {
         let attributes = self.attribute_table();
         for record in self.records.iter().filter(|r| r.alive) {
             if let Some((_, tally)) = self.sources.get_mut(record.source as usize) {
@@ -170,7 +178,10 @@ impl SetBuilder {
         }
         let indicators = self.records.iter().filter(|r| r.alive).count() as u64;
         let mut sections: Vec<Vec<u8>> = vec![Vec::new(); SECTIONS];
-        let mut lists = Lists { words: Vec::new() };
+        let mut lists = Lists {
+            words: Vec::new(),
+            crowded_out: 0,
+        };
         let alive = Alive {
             records: &self.records,
             programs: &self.programs,
@@ -241,7 +252,11 @@ impl SetBuilder {
             subtrees: self.subtrees,
         };
         let match_part = assemble(header, &sections);
-        Ok((IndicatorSet::from_parts(match_part, explain)?, tallies))
+        Ok(Built {
+            set: IndicatorSet::from_parts(match_part, explain)?,
+            sources: tallies,
+            crowded_out: lists.crowded_out,
+        })
     }
 
     fn attribute_table(&self) -> Vec<(Timestamp, Timestamp, u32)> {
@@ -632,7 +647,13 @@ impl Alive<'_> {
 /// Postings of values that several indicators share.
 struct Lists {
     words: Vec<u32>,
+    /// Postings that found no place.
+    crowded_out: u64,
 }
+
+/// Indicators that one value is reported for: a hundred partners name the same address, a
+/// thousand do not, and each costs a line of output for each match.
+const MAX_SHARED: usize = 1_024;
 
 impl Lists {
     fn posting(&mut self, postings: impl Iterator<Item = u32>) -> u32 {
@@ -643,6 +664,9 @@ impl Lists {
         list.sort_unstable();
         let mut unique = list.to_vec();
         unique.dedup();
+        // the lowest ordinals stay: those that were loaded first
+        self.crowded_out += unique.len().saturating_sub(MAX_SHARED) as u64;
+        unique.truncate(MAX_SHARED);
         if let [only] = unique[..] {
             self.words.truncate(start);
             return only;

@@ -238,6 +238,8 @@ fn classify(path: &ObjectPath) -> Result<(ObjectKind, Stage), String> {
             Some("protocols") => Ok((ObjectKind::Traffic, Stage::Protocol)),
             Some("x_ja3_hash" | "x_ja4") => Ok((ObjectKind::Traffic, Stage::ClientHello)),
             Some("x_ja3s_hash") => Ok((ObjectKind::Traffic, Stage::ServerHello)),
+            Some("x_hassh") => Ok((ObjectKind::Traffic, Stage::ClientKex)),
+            Some("x_hassh_server") => Ok((ObjectKind::Traffic, Stage::ServerKex)),
             Some("extensions") if key(path, 1) == Some("http-request-ext") => match key(path, 2) {
                 None
                 | Some("request_method" | "request_value" | "request_version" | "request_header") => {
@@ -379,6 +381,10 @@ fn lookup_of(path: &ObjectPath) -> Option<Lookup> {
         }
         ("network-traffic", "x_ja3_hash") if last == 1 => Some(Lookup::Digest(KeyKind::Ja3, 16)),
         ("network-traffic", "x_ja3s_hash") if last == 1 => Some(Lookup::Digest(KeyKind::Ja3s, 16)),
+        ("network-traffic", "x_hassh") if last == 1 => Some(Lookup::Digest(KeyKind::Hassh, 16)),
+        ("network-traffic", "x_hassh_server") if last == 1 => {
+            Some(Lookup::Digest(KeyKind::HasshServer, 16))
+        }
         ("network-traffic", "x_ja4") if last == 1 => Some(Lookup::Text(KeyKind::Ja4)),
         ("network-traffic", "extensions") if is_user_agent(path) => {
             Some(Lookup::Text(KeyKind::UserAgent))
@@ -612,7 +618,10 @@ fn normal_text(path: &ObjectPath, operator: Operator, text: &str) -> String {
     );
     let ignores_case = match (path.object_type.as_str(), key(path, 0)) {
         ("domain-name", Some("value")) | ("file" | "x509-certificate", Some("hashes")) => true,
-        ("network-traffic", Some("protocols" | "x_ja3_hash" | "x_ja3s_hash")) => true,
+        (
+            "network-traffic",
+            Some("protocols" | "x_ja3_hash" | "x_ja3s_hash" | "x_hassh" | "x_hassh_server"),
+        ) => true,
         ("email-addr", _) | ("email-message", Some(_)) => is_mailbox(path),
         ("network-traffic", Some("extensions")) => key(path, 2) == Some("request_method"),
         _ => false,

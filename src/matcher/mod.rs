@@ -44,6 +44,7 @@ use crate::protocol::Hashes;
 use crate::protocol::Wants;
 use crate::protocol::tls::Certificate;
 use crate::time::Timestamp;
+use hashbrown::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -91,7 +92,7 @@ pub struct Observable {
     /// Where it was.
     pub place: Place,
     /// For fingerprints and user agents, which property of network-traffic: `x_ja3_hash`,
-    /// `x_ja3s_hash`, `x_ja4`, `user_agent`. `None` for the others.
+    /// `x_ja3s_hash`, `x_ja4`, `x_hassh`, `x_hassh_server`, `user_agent`. `None` for the others.
     pub property: Option<&'static str>,
     /// What else is known of it, for sightings.
     pub evidence: Evidence,
@@ -180,6 +181,8 @@ pub struct Matcher {
 pub struct Hits {
     seen: Vec<u32>,
     fresh: usize,
+    /// The same as `seen` once there are more than a [`FEW`]; empty before.
+    many: HashSet<u32>,
     /// Hashes of names that lately matched nothing, each at a place that it names itself.
     quiet_names: Vec<u64>,
     /// Matches withheld since the indicator was not valid yet.
@@ -187,6 +190,9 @@ pub struct Hits {
     /// Matches withheld since the indicator was not valid any more.
     pub expired: u64,
 }
+
+/// Ordinals that are looked through one by one, which beats hashing.
+const FEW: usize = 32;
 
 /// Names that are remembered to match nothing: 32 KiB, which stays in the first-level cache. Half
 /// of all DNS messages repeat the name of the message before, and few names make up the rest.
@@ -197,6 +203,7 @@ impl Default for Hits {
         Self {
             seen: Vec::new(),
             fresh: 0,
+            many: HashSet::new(),
             quiet_names: vec![0; QUIET_NAMES],
             not_yet_valid: 0,
             expired: 0,
@@ -209,6 +216,7 @@ impl Hits {
     #[inline]
     pub fn begin(&mut self) {
         self.seen.clear();
+        self.many.clear();
         self.fresh = 0;
     }
 
@@ -236,7 +244,15 @@ impl Hits {
     }
 
     fn add(&mut self, ordinal: u32) {
-        if !self.seen.contains(&ordinal) {
+        let known = if self.seen.len() <= FEW {
+            self.seen.contains(&ordinal)
+        } else {
+            if self.many.is_empty() {
+                self.many.extend(&self.seen);
+            }
+            !self.many.insert(ordinal)
+        };
+        if !known {
             self.seen.push(ordinal);
         }
     }
@@ -267,6 +283,8 @@ impl Matcher {
             ja3: set.has(KeyKind::Ja3) || reads.ja3,
             ja3s: set.has(KeyKind::Ja3s) || reads.ja3s,
             ja4: set.has(KeyKind::Ja4) || reads.ja4,
+            hassh: set.has(KeyKind::Hassh) || reads.hassh,
+            hassh_server: set.has(KeyKind::HasshServer) || reads.hassh_server,
         };
         let walks_parents =
             subdomains.always || subdomains.always_of_source.contains(&true) || set.has_subtrees();
@@ -567,6 +585,16 @@ impl Matcher {
         self.traffic(Stage::ServerHello, view, now, hits);
     }
 
+    /// Patterns over an SSH client's key exchange.
+    pub fn client_kex(&self, view: &TrafficView<'_>, now: Timestamp, hits: &mut Hits) {
+        self.traffic(Stage::ClientKex, view, now, hits);
+    }
+
+    /// Patterns over an SSH server's key exchange.
+    pub fn server_kex(&self, view: &TrafficView<'_>, now: Timestamp, hits: &mut Hits) {
+        self.traffic(Stage::ServerKex, view, now, hits);
+    }
+
     fn traffic(&self, stage: Stage, view: &TrafficView<'_>, now: Timestamp, hits: &mut Hits) {
         if !self.programs.wants_stage(stage) {
             return;
@@ -597,7 +625,12 @@ impl Matcher {
         for (kind, end) in ports {
             self.each_posting(kind, &End::port(&end).to_be_bytes(), &mut call);
         }
-        for (kind, text) in [(KeyKind::Ja3, view.ja3), (KeyKind::Ja3s, view.ja3s)] {
+        for (kind, text) in [
+            (KeyKind::Ja3, view.ja3),
+            (KeyKind::Ja3s, view.ja3s),
+            (KeyKind::Hassh, view.hassh),
+            (KeyKind::HasshServer, view.hassh_server),
+        ] {
             if let Some(digest) = text.and_then(|t| u128::from_str_radix(t, 16).ok()) {
                 self.each_posting(kind, &digest.to_be_bytes(), &mut call);
             }

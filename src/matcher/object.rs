@@ -82,6 +82,10 @@ pub struct TrafficView<'a> {
     pub ja3s: Option<&'a str>,
     /// Of the ClientHello that was just completed.
     pub ja4: Option<&'a str>,
+    /// Of the SSH client's key exchange that was just completed, in hex.
+    pub hassh: Option<&'a str>,
+    /// Of the SSH server's key exchange that was just completed, in hex.
+    pub hassh_server: Option<&'a str>,
 }
 
 impl ObjectView for AddressView {
@@ -403,6 +407,8 @@ impl ObjectView for TrafficView<'_> {
             ("x_ja3_hash", [_]) => text(self.ja3),
             ("x_ja3s_hash", [_]) => text(self.ja3s),
             ("x_ja4", [_]) => text(self.ja4),
+            ("x_hassh", [_]) => text(self.hassh),
+            ("x_hassh_server", [_]) => text(self.hassh_server),
             ("extensions", [_, Step::Key(extension), rest @ ..])
                 if extension == "http-request-ext" && self.http.is_some() =>
             {

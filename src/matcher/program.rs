@@ -48,10 +48,14 @@ pub(crate) enum Stage {
     ClientHello,
     /// At a TLS ServerHello.
     ServerHello,
+    /// At the key exchange of an SSH client.
+    ClientKex,
+    /// At the key exchange of an SSH server.
+    ServerKex,
 }
 
 impl Stage {
-    pub(crate) const COUNT: usize = 5;
+    pub(crate) const COUNT: usize = 7;
 
     /// Whether one event can answer what belongs to both.
     pub(crate) fn joins(self, other: Self) -> bool {
@@ -131,6 +135,8 @@ pub(crate) struct Reads {
     pub(crate) ja3: bool,
     pub(crate) ja3s: bool,
     pub(crate) ja4: bool,
+    pub(crate) hassh: bool,
+    pub(crate) hassh_server: bool,
     pub(crate) resolved: bool,
 }
 
@@ -278,6 +284,8 @@ impl Reads {
                     self.ja3 |= name.ends_with("x_ja3_hash");
                     self.ja3s |= name.ends_with("x_ja3s_hash");
                     self.ja4 |= name.ends_with("x_ja4");
+                    self.hassh |= name.ends_with("x_hassh");
+                    self.hassh_server |= name.ends_with("x_hassh_server");
                 }
                 _ => {}
             }

@@ -112,6 +112,10 @@ pub enum KeyKind {
     DestinationPort,
     /// Source port, likewise.
     SourcePort,
+    /// 16 bytes.
+    Hassh,
+    /// 16 bytes.
+    HasshServer,
     /// Normal form of [`crate::observable::mail`].
     EmailAddr,
     /// Subject of a mail, decoded.
@@ -120,7 +124,7 @@ pub enum KeyKind {
 
 impl KeyKind {
     /// How many there are.
-    pub const COUNT: usize = 18;
+    pub const COUNT: usize = 20;
 
     /// Every kind, in the order of their tables.
     pub const ALL: [Self; Self::COUNT] = [
@@ -140,6 +144,8 @@ impl KeyKind {
         Self::UserAgent,
         Self::DestinationPort,
         Self::SourcePort,
+        Self::Hassh,
+        Self::HasshServer,
         Self::EmailAddr,
         Self::EmailSubject,
     ];

@@ -48,12 +48,12 @@ fn indicator<'a>(number: u32, pattern: &'a str) -> Indicator<'a> {
 }
 
 fn finish(builder: SetBuilder) -> (Arc<IndicatorSet>, Vec<Tally>) {
-    let (set, tallies) = builder
+    let built = builder
         .finish(Timestamp::from_parts(1_000, 0))
         .expect("a sound set");
     (
-        Arc::new(set),
-        tallies.into_iter().map(|(_, tally)| tally).collect(),
+        Arc::new(built.set),
+        built.sources.into_iter().map(|(_, tally)| tally).collect(),
     )
 }
 

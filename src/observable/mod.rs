@@ -94,6 +94,12 @@ pub enum Place {
     HttpRequestBody,
     /// The content that an HTTP response carried.
     HttpResponseBody,
+    /// The key exchange of an SSH client (its fingerprint).
+    SshClientKex,
+    /// The key exchange of an SSH server (its fingerprint).
+    SshServerKex,
+    /// A file that was read or written over SMB.
+    SmbFile,
     /// The sender that the dialogue of a mail names.
     SmtpMailFrom,
     /// A recipient that the dialogue of a mail names.
@@ -108,7 +114,7 @@ pub enum Place {
 
 impl Place {
     /// Every place, in the order of their declaration.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 28] = [
         Self::FlowSrc,
         Self::FlowDst,
         Self::FlowTunnelSrc,
@@ -129,6 +135,9 @@ impl Place {
         Self::HttpRequest,
         Self::HttpRequestBody,
         Self::HttpResponseBody,
+        Self::SshClientKex,
+        Self::SshServerKex,
+        Self::SmbFile,
         Self::SmtpMailFrom,
         Self::SmtpRcptTo,
         Self::SmtpHeader,
@@ -159,6 +168,9 @@ impl Place {
             Self::HttpRequest => "http.request",
             Self::HttpRequestBody => "http.request.body",
             Self::HttpResponseBody => "http.response.body",
+            Self::SshClientKex => "ssh.client_kex",
+            Self::SshServerKex => "ssh.server_kex",
+            Self::SmbFile => "smb.file",
             Self::SmtpMailFrom => "smtp.mail_from",
             Self::SmtpRcptTo => "smtp.rcpt_to",
             Self::SmtpHeader => "smtp.header",

@@ -10,10 +10,13 @@
 pub mod digest;
 pub mod dns;
 pub mod http;
+pub mod http2;
 pub mod quic;
 pub mod registry;
+pub mod smb;
 pub mod smtp;
 pub mod socks;
+pub mod ssh;
 pub mod tls;
 
 use crate::flow::Direction;
@@ -64,6 +67,10 @@ pub struct Wants {
     pub ja3s: bool,
     /// JA4 of TLS clients.
     pub ja4: bool,
+    /// HASSH of SSH clients.
+    pub hassh: bool,
+    /// HASSH of SSH servers.
+    pub hassh_server: bool,
 }
 
 impl Wants {
@@ -78,6 +85,8 @@ impl Wants {
         ja3: true,
         ja3s: true,
         ja4: true,
+        hassh: true,
+        hassh_server: true,
     };
 
     /// Whether any digest of file contents is asked for.
@@ -102,10 +111,12 @@ pub enum Message<'a> {
     ServerHello(tls::ServerHello<'a>),
     /// One certificate of a TLS Certificate message (up to TLS 1.2).
     Certificate(tls::Certificate<'a>),
-    /// An HTTP/1 request head; sent when the head is complete.
+    /// An HTTP request head; sent when the head is complete.
     HttpRequest(http::HttpRequest<'a>),
-    /// An HTTP/1 response head.
+    /// An HTTP response head.
     HttpResponse(http::HttpResponse<'a>),
+    /// One side's half of an SSH key exchange.
+    Ssh(ssh::KeyExchange<'a>),
     /// An address that a mail's dialogue named.
     EnvelopeAddress(smtp::EnvelopeAddress<'a>),
     /// A mail whose header is complete.

@@ -5,8 +5,11 @@ use crate::protocol::Parser;
 use crate::protocol::Probe;
 use crate::protocol::dns::DnsStream;
 use crate::protocol::http::HttpParser;
+use crate::protocol::http2::Http2Parser;
+use crate::protocol::smb::SmbParser;
 use crate::protocol::smtp::SmtpParser;
 use crate::protocol::socks::SocksParser;
+use crate::protocol::ssh::SshParser;
 use crate::protocol::tls::TlsParser;
 
 /// A protocol over a reliable stream.
@@ -31,6 +34,21 @@ pub const STREAM_PROTOCOLS: &[StreamProtocol] = &[
         name: "http",
         probe: HttpParser::probe,
         parser: || Box::new(HttpParser::new()),
+    },
+    StreamProtocol {
+        name: "http2",
+        probe: Http2Parser::probe,
+        parser: || Box::new(Http2Parser::new()),
+    },
+    StreamProtocol {
+        name: "ssh",
+        probe: SshParser::probe,
+        parser: || Box::new(SshParser::new()),
+    },
+    StreamProtocol {
+        name: "smb",
+        probe: SmbParser::probe,
+        parser: || Box::new(SmbParser::new()),
     },
     StreamProtocol {
         name: "smtp",

@@ -445,7 +445,9 @@ fn affected(found: &Match) -> IpAddr {
         | Place::DnsAnswer
         | Place::TlsServerHello
         | Place::TlsCertificate
-        | Place::HttpResponseBody => found.flow.destination,
+        | Place::HttpResponseBody
+        | Place::SshServerKex
+        | Place::SmbFile => found.flow.destination,
         Place::FlowDst
         | Place::FlowTunnelDst
         | Place::Flow
@@ -460,6 +462,7 @@ fn affected(found: &Match) -> IpAddr {
         | Place::HttpHeader
         | Place::HttpRequest
         | Place::HttpRequestBody
+        | Place::SshClientKex
         | Place::SmtpMailFrom
         | Place::SmtpRcptTo
         | Place::SmtpHeader

@@ -153,7 +153,9 @@ impl Sensor {
 
     /// Ends the flows that are over at `now`. What that yields is placed after all packets so far.
     pub fn handle_timeout(&mut self, now: Timestamp) {
-        if now < self.next_expiry {
+        // a clock that was set back would else stop the search until it has caught up
+        let set_back = now + EXPIRY_INTERVAL < self.next_expiry;
+        if now < self.next_expiry && !set_back {
             return;
         }
         self.next_expiry = now + EXPIRY_INTERVAL;

@@ -32,6 +32,7 @@ use crate::protocol::smtp::EnvelopeAddress;
 use crate::protocol::smtp::Mail;
 use crate::protocol::smtp::MailLinks;
 use crate::protocol::smtp::Role;
+use crate::protocol::ssh::KeyExchange;
 use crate::protocol::tls::Certificate;
 use crate::protocol::tls::ClientHello;
 use crate::protocol::tls::ServerHello;
@@ -116,6 +117,8 @@ impl FlowFacts {
             ja3: None,
             ja3s: None,
             ja4: None,
+            hassh: None,
+            hassh_server: None,
         }
     }
 
@@ -310,6 +313,7 @@ impl Observer {
             Message::Certificate(certificate) => self.observe_certificate(&certificate, facts),
             Message::HttpRequest(request) => self.observe_request(&request, facts),
             Message::HttpResponse(_) => {}
+            Message::Ssh(exchange) => self.observe_key_exchange(&exchange, facts),
             Message::EnvelopeAddress(named) => self.observe_envelope(&named, facts),
             Message::Mail(mail) => self.observe_mail(&mail, facts),
             Message::MailLinks(links) => self.observe_links(&links, facts),
@@ -553,6 +557,43 @@ impl Observer {
         }
     }
 
+    fn observe_key_exchange(&mut self, exchange: &KeyExchange<'_>, facts: &FlowFacts) {
+        let direction = exchange.direction();
+        let matcher = Arc::clone(&self.matcher);
+        let digest = exchange.fingerprint();
+        let text = hex(&digest);
+        self.hits.begin();
+        match direction {
+            Direction::ToServer => {
+                self.note_transaction("ssh");
+                let view = TrafficView {
+                    hassh: Some(&text),
+                    ..facts.view()
+                };
+                matcher.text(KeyKind::Hassh, &digest, &view, self.now, &mut self.hits);
+                self.report_fingerprint(&text, "x_hassh", Place::SshClientKex, facts, direction);
+                matcher.client_kex(&view, self.now, &mut self.hits);
+            }
+            Direction::ToClient => {
+                let view = TrafficView {
+                    hassh_server: Some(&text),
+                    ..facts.view()
+                };
+                matcher.text(
+                    KeyKind::HasshServer,
+                    &digest,
+                    &view,
+                    self.now,
+                    &mut self.hits,
+                );
+                let place = Place::SshServerKex;
+                self.report_fingerprint(&text, "x_hassh_server", place, facts, direction);
+                matcher.server_kex(&view, self.now, &mut self.hits);
+            }
+        }
+        self.report_flow(facts, direction);
+    }
+
     /// An address that a mail's dialogue names; it counts once a mail.
     fn observe_envelope(&mut self, named: &EnvelopeAddress<'_>, facts: &FlowFacts) {
         let matcher = Arc::clone(&self.matcher);
@@ -667,6 +708,7 @@ impl Observer {
     fn observe_file(&mut self, file: &File<'_>, facts: &FlowFacts) {
         let matcher = Arc::clone(&self.matcher);
         let place = match (facts.app_proto, file.direction) {
+            (Some("smb"), _) => Place::SmbFile,
             (Some("smtp"), _) => Place::SmtpAttachment,
             (_, Direction::ToServer) => Place::HttpRequestBody,
             (_, Direction::ToClient) => Place::HttpResponseBody,

@@ -107,8 +107,8 @@ impl<'a> Packets<'a> {
         if first & LONG_HEADER != LONG_HEADER {
             return Err(ParseError::malformed(0, "long header"));
         }
-        let version =
-            Version::of_number(input.u32("version")?).ok_or(ParseError::malformed(1, "version"))?;
+        let version = Version::of_number(input.u32("version")?)
+            .ok_or_else(|| ParseError::malformed(1, "version"))?;
         let kind = version.kind(first);
         let destination = ConnectionId::read(&mut input)?;
         ConnectionId::read(&mut input)?;
