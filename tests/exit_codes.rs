@@ -203,7 +203,7 @@ fn broken_objects_cost_a_warning_and_themselves() {
     folder
         .run("intel compile some.json --output some.set")
         .exits(0)
-        .says(&["can't be loaded: 3"]);
+        .says(&["refused objects: 3"]);
     assert!(folder.path("some.set").exists());
 }
 
