@@ -18,6 +18,9 @@ use crate::protocol::tls::TlsParser;
 pub struct StreamProtocol {
     /// Name in events and statistics.
     pub name: &'static str,
+    /// Whether it begins with printable text in both directions, so that it need not be asked of
+    /// bytes that do not.
+    pub is_text: bool,
     /// Looks at the first bytes of one direction.
     pub probe: fn(Direction, &[u8]) -> Probe,
     /// A parser for one flow.
@@ -28,46 +31,55 @@ pub struct StreamProtocol {
 pub const STREAM_PROTOCOLS: &[StreamProtocol] = &[
     StreamProtocol {
         name: "tls",
+        is_text: false,
         probe: TlsParser::probe,
         parser: || Box::new(TlsParser::new()),
     },
     StreamProtocol {
         name: "http",
+        is_text: true,
         probe: HttpParser::probe,
         parser: || Box::new(HttpParser::new()),
     },
     StreamProtocol {
         name: "http2",
+        is_text: false,
         probe: Http2Parser::probe,
         parser: || Box::new(Http2Parser::new()),
     },
     StreamProtocol {
         name: "ssh",
+        is_text: true,
         probe: SshParser::probe,
         parser: || Box::new(SshParser::new()),
     },
     StreamProtocol {
         name: "smb",
+        is_text: false,
         probe: SmbParser::probe,
         parser: || Box::new(SmbParser::new()),
     },
     StreamProtocol {
         name: "smtp",
+        is_text: true,
         probe: SmtpParser::probe,
         parser: || Box::new(SmtpParser::new()),
     },
     StreamProtocol {
         name: "ftp",
+        is_text: true,
         probe: FtpParser::probe,
         parser: || Box::new(FtpParser::new()),
     },
     StreamProtocol {
         name: "socks",
+        is_text: false,
         probe: SocksParser::probe,
         parser: || Box::new(SocksParser::new()),
     },
     StreamProtocol {
         name: "dns",
+        is_text: false,
         probe: |_, bytes| DnsStream::probe(bytes),
         parser: || Box::new(DnsStream::new()),
     },

@@ -24,6 +24,9 @@ use crate::sensor::raw::RawTransfer;
 /// target fits (RFC 9112 section 3 asks for 8,000 octets at least).
 const MAX_PROBED: usize = 8 << 10;
 
+/// Bytes up to which the protocols are asked at every segment; beyond, whenever they have doubled.
+const ALWAYS_PROBED: usize = 256;
+
 /// Datagrams of a flow that may be no known protocol before it is given up: a resolver's port
 /// carries DNS from its first.
 const MAX_UNKNOWN_DATAGRAMS: u8 = 4;
@@ -64,6 +67,8 @@ pub(super) struct Application {
     parser: Option<Box<dyn Parser>>,
     /// First bytes of each direction, while no protocol is certain.
     probed: [Vec<u8>; 2],
+    /// How many of those were there when the protocols were asked last.
+    asked: [usize; 2],
     /// Directions whose bytes are of no known protocol.
     unknown: [bool; 2],
     /// Whether this is a file without any protocol around it.
@@ -102,6 +107,7 @@ impl FlowState {
                 application: Application {
                     parser: None,
                     probed: [Vec::new(), Vec::new()],
+                    asked: [0; 2],
                     unknown: [false; 2],
                     // of a file whose beginning may be missing nothing can be told
                     raw: if opens { Raw::Possible } else { Raw::RuledOut },
@@ -183,6 +189,7 @@ impl Application {
                 } else {
                     // what was kept is of no use without what is missing
                     self.probed[direction.index()].clear();
+                    self.asked[direction.index()] = 0;
                     match &mut self.raw {
                         Raw::Running(raw) if raw.direction() == direction => raw.lose(length),
                         raw => *raw = Raw::RuledOut,
@@ -190,7 +197,13 @@ impl Application {
                 }
             }
             StreamEvent::End(direction) => {
-                let direction = told(direction, self.swapped);
+                let mut direction = told(direction, self.swapped);
+                let index = direction.index();
+                if self.parser.is_none() && self.asked[index] < self.probed[index].len() {
+                    let before = self.swapped;
+                    self.probe(direction, &[], facts, observer);
+                    direction = told(direction, self.swapped != before);
+                }
                 if let Some(parser) = &mut self.parser {
                     let wants = observer.wants();
                     parser.end(direction, &wants, &mut |message| {
@@ -245,6 +258,7 @@ impl Application {
             Status::Switch(consumed) => {
                 self.parser = None;
                 self.unknown = [false; 2];
+                self.asked = [0; 2];
                 self.raw = Raw::RuledOut;
                 Some(consumed.min(bytes.len()))
             }
@@ -274,6 +288,14 @@ impl Application {
             kept.extend_from_slice(bytes);
             &kept
         };
+        // asked again at every segment, a long unknown text would cost the square of its length
+        let asked = &mut self.asked[direction.index()];
+        let soon = known.len() > ALWAYS_PROBED && known.len() < 2 * *asked;
+        if soon && known.len() <= MAX_PROBED && !bytes.is_empty() {
+            self.probed[direction.index()] = kept;
+            return;
+        }
+        *asked = known.len();
         match recognise(direction, known) {
             Recognised::As(protocol, seen_as) => {
                 if seen_as != direction {
@@ -371,8 +393,14 @@ enum Recognised {
 /// Asks every protocol, first for the direction that is believed, then for the other.
 fn recognise(direction: Direction, bytes: &[u8]) -> Recognised {
     let mut unsure = false;
+    let begins_with_text = bytes
+        .first()
+        .is_some_and(|b| matches!(b, b'\t' | b'\r' | b'\n' | b' '..=b'~'));
     for seen_as in [direction, direction.reverse()] {
-        for protocol in STREAM_PROTOCOLS {
+        for protocol in STREAM_PROTOCOLS
+            .iter()
+            .filter(|p| begins_with_text || !p.is_text)
+        {
             match (protocol.probe)(seen_as, bytes) {
                 Probe::Certain => return Recognised::As(protocol, seen_as),
                 Probe::Unsure => unsure = true,
