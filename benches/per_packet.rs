@@ -50,7 +50,9 @@ fn frame(payload: &[u8]) -> Vec<u8> {
         .ipv4([192, 0, 2, 1], [198, 51, 100, 7], 64)
         .udp(40_000, 53);
     let mut frame = Vec::with_capacity(builder.size(payload.len()));
-    builder.write(&mut frame, payload).expect("the payload fits");
+    builder
+        .write(&mut frame, payload)
+        .expect("the payload fits");
     frame
 }
 
@@ -61,11 +63,19 @@ fn packet(criterion: &mut Criterion) {
     criterion.bench_function("packet/decode", |b| {
         b.iter(|| {
             let length = frame.len() as u32;
-            decoder.decode(LinkType::ETHERNET, Timestamp::MIN, black_box(&frame), length, &mut packet)
+            decoder.decode(
+                LinkType::ETHERNET,
+                Timestamp::MIN,
+                black_box(&frame),
+                length,
+                &mut packet,
+            )
         });
     });
     let key = HashKey::new([1, 2]);
-    criterion.bench_function("packet/flow_hash", |b| b.iter(|| flow_hash(black_box(&packet), &key)));
+    criterion.bench_function("packet/flow_hash", |b| {
+        b.iter(|| flow_hash(black_box(&packet), &key))
+    });
 }
 
 fn flow(criterion: &mut Criterion) {
@@ -82,9 +92,15 @@ fn flow(criterion: &mut Criterion) {
                 missing: 0,
             };
             sequence = sequence.wrapping_add(payload.len() as u32);
-            connection.handle(Direction::ToClient, &segment, Timestamp::MIN, 0, &mut |event| {
-                black_box(&event);
-            })
+            connection.handle(
+                Direction::ToClient,
+                &segment,
+                Timestamp::MIN,
+                0,
+                &mut |event| {
+                    black_box(&event);
+                },
+            )
         });
     });
 }
@@ -121,7 +137,10 @@ fn matcher_of(indicators: u32) -> Arc<Matcher> {
         let pattern = if n % 2 == 0 {
             format!("[domain-name:value = 'host{n}.bench.invalid']")
         } else {
-            format!("[ipv4-addr:value = '{}']", Ipv4Addr::from_bits(0x0B00_0000 + n))
+            format!(
+                "[ipv4-addr:value = '{}']",
+                Ipv4Addr::from_bits(0x0B00_0000 + n)
+            )
         };
         let taken = builder.take(&Indicator {
             id: Cow::Owned(format!("indicator--{n:08x}-0000-4000-8000-000000000000")),
@@ -142,33 +161,46 @@ fn matcher_of(indicators: u32) -> Arc<Matcher> {
         });
         taken.expect("it is an indicator");
     }
-    let (set, _) = builder.finish(Timestamp::MIN).expect("it is a set");
-    let subdomains = SubdomainPolicy { always: true, ..SubdomainPolicy::default() };
+    let set = builder.finish(Timestamp::MIN).expect("it is a set").set;
+    let subdomains = SubdomainPolicy {
+        always: true,
+        ..SubdomainPolicy::default()
+    };
     Arc::new(Matcher::new(Arc::new(set), Clock::Capture, subdomains))
 }
 
 fn matcher(criterion: &mut Criterion) {
-    let names: Vec<String> = (0..100_000).map(|n| format!("www{n}.site.example")).collect();
+    let names: Vec<String> = (0..100_000)
+        .map(|n| format!("www{n}.site.example"))
+        .collect();
     for size in [1_000, 1_000_000] {
         let matcher = matcher_of(size);
         let mut hits = Hits::default();
         let mut n = 0;
-        criterion.bench_with_input(BenchmarkId::new("matcher/absent_address", size), &size, |b, _| {
-            b.iter(|| {
-                n = (n + 7) % 100_000;
-                hits.begin();
-                let address = IpAddr::V4(Ipv4Addr::from_bits(0xC000_0200 + n));
-                matcher.address(black_box(address), Timestamp::MIN, &mut hits);
-            });
-        });
+        criterion.bench_with_input(
+            BenchmarkId::new("matcher/absent_address", size),
+            &size,
+            |b, _| {
+                b.iter(|| {
+                    n = (n + 7) % 100_000;
+                    hits.begin();
+                    let address = IpAddr::V4(Ipv4Addr::from_bits(0xC000_0200 + n));
+                    matcher.address(black_box(address), Timestamp::MIN, &mut hits);
+                });
+            },
+        );
         let mut n = 0;
-        criterion.bench_with_input(BenchmarkId::new("matcher/absent_name", size), &size, |b, _| {
-            b.iter(|| {
-                n = (n + 7) % names.len();
-                hits.begin();
-                matcher.domain(black_box(&names[n]), &[], Timestamp::MIN, &mut hits);
-            });
-        });
+        criterion.bench_with_input(
+            BenchmarkId::new("matcher/absent_name", size),
+            &size,
+            |b, _| {
+                b.iter(|| {
+                    n = (n + 7) % names.len();
+                    hits.begin();
+                    matcher.domain(black_box(&names[n]), &[], Timestamp::MIN, &mut hits);
+                });
+            },
+        );
     }
 }
 
@@ -178,7 +210,13 @@ fn sensor(criterion: &mut Criterion) {
     let mut packet = Packet::default();
     let length = frame.len() as u32;
     let mut decoder = Decoder::new();
-    decoder.decode(LinkType::ETHERNET, Timestamp::MIN, &frame, length, &mut packet);
+    decoder.decode(
+        LinkType::ETHERNET,
+        Timestamp::MIN,
+        &frame,
+        length,
+        &mut packet,
+    );
     let mut sensor = Sensor::new(matcher);
     let key = HashKey::new([1, 2]);
     let mut position = 0;

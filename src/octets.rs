@@ -151,8 +151,8 @@ impl<'a> Octets<'a> {
     }
 
     /// A cursor over the next `n` bytes alone, which are consumed here.
-    pub fn nested(&mut self, n: usize, what: &'static str) -> Result<Octets<'a>, ParseError> {
-        self.take(n, what).map(Octets::new)
+    pub fn nested(&mut self, n: usize, what: &'static str) -> Result<Self, ParseError> {
+        self.take(n, what).map(Self::new)
     }
 }
 

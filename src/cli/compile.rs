@@ -21,7 +21,7 @@ pub(super) struct Arguments {
     /// STIX bundles, TAXII envelopes, plain lists, folders of them; - is standard input
     #[arg(required = true, value_name = "SOURCE")]
     sources: Vec<PathBuf>,
-    /// Where the compiled set goes; replaced in one step
+    /// Where the compiled set goes; replaced in one step; - is standard output
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
     /// Print the figures as one JSON object
@@ -37,15 +37,38 @@ pub(super) fn run(arguments: &Arguments) -> Result<Ended, Failure> {
         }
     }
     let Some((match_part, explain_part)) = loaded.set.parts() else {
-        return Err(Failure::Usage("the source is a compiled set already".into()));
+        return Err(Failure::Usage(
+            "the source is a compiled set already".into(),
+        ));
     };
-    replace(&arguments.output, &[match_part, explain_part]).map_err(|e| {
-        Failure::Running(format!("{}: cannot be written: {e}", arguments.output.display()))
+    let to_standard_output = arguments.output.as_os_str() == "-";
+    let parts = [match_part, explain_part];
+    let written = if to_standard_output {
+        let mut stdout = std::io::stdout().lock();
+        parts
+            .iter()
+            .try_for_each(|part| stdout.write_all(part))
+            .and_then(|()| stdout.flush())
+    } else {
+        replace(&arguments.output, &parts)
+    };
+    written.map_err(|e| {
+        Failure::Running(format!(
+            "{}: cannot be written: {e}",
+            arguments.output.display()
+        ))
     })?;
-    let (indicators, matching, explaining) =
-        (loaded.set.indicators(), loaded.set.match_bytes(), loaded.set.explain_bytes());
+    let (indicators, matching, explaining) = (
+        loaded.set.indicators(),
+        loaded.set.match_bytes(),
+        loaded.set.explain_bytes(),
+    );
     let refused: usize = loaded.sources.iter().map(|s| s.report.refused.len()).sum();
-    let unseeable: usize = loaded.sources.iter().map(|s| s.report.unseeable.len()).sum();
+    let unseeable: usize = loaded
+        .sources
+        .iter()
+        .map(|s| s.report.unseeable.len())
+        .sum();
     let text = if arguments.json {
         json!({
             "indicators": indicators,
@@ -61,7 +84,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<Ended, Failure> {
             arguments.output.display()
         )
     };
-    terminal::print(&format!("{text}\n")).map_err(|e| Failure::Running(e.to_string()))?;
+    if to_standard_output {
+        terminal::say("note", &text);
+    } else {
+        terminal::print(&format!("{text}\n")).map_err(|e| Failure::Running(e.to_string()))?;
+    }
     if refused > 0 {
         terminal::say(
             "warning",

@@ -97,7 +97,10 @@ pub(super) fn load(sources: &[PathBuf]) -> Result<Loaded, Failure> {
     if let (Some(path), [_]) = (compiled, sources) {
         let set = IndicatorSet::open(path)
             .map_err(|e| Failure::Usage(format!("{}: {e}", path.display())))?;
-        return Ok(Loaded { set: Arc::new(set), sources: Vec::new() });
+        return Ok(Loaded {
+            set: Arc::new(set),
+            sources: Vec::new(),
+        });
     }
     if let Some(path) = compiled {
         return Err(Failure::Usage(format!(
@@ -110,13 +113,28 @@ pub(super) fn load(sources: &[PathBuf]) -> Result<Loaded, Failure> {
     let mut builder = SetBuilder::new();
     let mut loaded = exchange::load(sources, &mut builder, &mut |bytes| bar.inc(bytes));
     bar.finish_and_clear();
-    let (set, tallies) =
-        builder.finish(now()).map_err(|e| Failure::Running(format!("indicator set: {e}")))?;
+    let built = builder
+        .finish(now())
+        .map_err(|e| Failure::Running(format!("indicator set: {e}")))?;
+    if built.crowded_out > 0 {
+        terminal::say(
+            "warning",
+            &format!(
+                "{} values are not matched, since a thousand other indicators have the same value",
+                built.crowded_out
+            ),
+        );
+    }
     // a report and a tally for each file that was begun, in the same order
-    let begun = loaded.iter_mut().filter(|l| l.fatal.is_none() && l.skipped.is_none());
-    let mut tallies = tallies.into_iter();
+    let begun = loaded
+        .iter_mut()
+        .filter(|l| l.fatal.is_none() && l.skipped.is_none());
+    let mut tallies = built.sources.into_iter();
     for source in begun {
-        if let Some((_, tally)) = tallies.by_ref().find(|(name, _)| *name == source.report.file) {
+        if let Some((_, tally)) = tallies
+            .by_ref()
+            .find(|(name, _)| *name == source.report.file)
+        {
             source.report.loaded = tally.loaded;
             source.report.revoked = tally.revoked;
             source.report.superseded = tally.superseded;
@@ -130,19 +148,26 @@ pub(super) fn load(sources: &[PathBuf]) -> Result<Loaded, Failure> {
             }
         }
     }
-    Ok(Loaded { set: Arc::new(set), sources: loaded })
+    Ok(Loaded {
+        set: Arc::new(built.set),
+        sources: loaded,
+    })
 }
 
 fn is_compiled(path: &Path) -> bool {
     let mut first = [0; MAGIC.len()];
     path.is_file()
-        && File::open(path).and_then(|mut file| file.read_exact(&mut first)).is_ok()
+        && File::open(path)
+            .and_then(|mut file| file.read_exact(&mut first))
+            .is_ok()
         && first == MAGIC
 }
 
 /// The present. Only the edge reads the clock.
 pub(super) fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     Timestamp::from_parts(since.as_secs(), u64::from(since.subsec_nanos()))
 }
 
@@ -221,8 +246,12 @@ fn count_allowlisted(set: &IndicatorSet, rules: &Rules, sources: &mut [LoadedSou
 }
 
 fn is_allowlisted(text: &str, rules: &Rules) -> bool {
-    let Ok(pattern) = Pattern::parse(text, Spec::V21) else { return false };
-    let Observation::Test(comparison) = &pattern.expression else { return false };
+    let Ok(pattern) = Pattern::parse(text, Spec::V21) else {
+        return false;
+    };
+    let Observation::Test(comparison) = &pattern.expression else {
+        return false;
+    };
     let (mut any, mut all) = (false, true);
     visit_values(comparison, &mut |kind, value| {
         any = true;
@@ -242,7 +271,12 @@ fn visit_values(comparison: &Comparison, visit: &mut dyn FnMut(ObservableType, &
             "x509-certificate" => ObservableType::X509Certificate,
             _ => return,
         };
-        if let Condition::Property { negated: false, operand, .. } = condition {
+        if let Condition::Property {
+            negated: false,
+            operand,
+            ..
+        } = condition
+        {
             for literal in operand.literals() {
                 if let Literal::String(value) = literal {
                     visit(kind, value);
@@ -262,8 +296,11 @@ pub(super) fn try_pattern(arguments: &TryArguments) -> Result<Ended, Failure> {
     let answer = if arguments.observed.is_empty() {
         json!({ "valid": true })
     } else {
-        let observed =
-            arguments.observed.iter().map(|p| read_json(p)).collect::<Result<Vec<_>, _>>()?;
+        let observed = arguments
+            .observed
+            .iter()
+            .map(|p| read_json(p))
+            .collect::<Result<Vec<_>, _>>()?;
         let matched = pattern::try_pattern(&parsed, &observed).map_err(|e| usage(&e))?;
         json!({ "match": matched })
     };
@@ -275,7 +312,10 @@ pub(super) fn try_pattern(arguments: &TryArguments) -> Result<Ended, Failure> {
 
 fn read_json(path: &Path) -> Result<Value, Failure> {
     let failed = |e: &dyn std::fmt::Display| {
-        Failure::Usage(format!("{}: observed data cannot be read: {e}", path.display()))
+        Failure::Usage(format!(
+            "{}: observed data cannot be read: {e}",
+            path.display()
+        ))
     };
     let mut bytes = Vec::new();
     let read = if path.as_os_str() == "-" {

@@ -5,6 +5,7 @@
 
 mod compile;
 mod intel;
+mod manual;
 mod replay;
 mod rules;
 mod terminal;
@@ -40,6 +41,10 @@ enum Command {
     /// Look into indicators: check, compile, try
     #[command(subcommand)]
     Intel(IntelCommand),
+    /// Print a completion script for a shell
+    Completions(manual::CompletionArguments),
+    /// Print the manual pages, in roff: `watchpost man | man -l -`
+    Man,
 }
 
 #[derive(Debug, Subcommand)]
@@ -101,6 +106,8 @@ pub fn run() -> ExitCode {
         Command::Intel(IntelCommand::Check(arguments)) => intel::check(&arguments, cli.color),
         Command::Intel(IntelCommand::Compile(arguments)) => compile::run(&arguments),
         Command::Intel(IntelCommand::Try(arguments)) => intel::try_pattern(&arguments),
+        Command::Completions(arguments) => manual::print_completions(&arguments),
+        Command::Man => manual::print_manual(),
     };
     match ended {
         Ok(Ended::Done) => ExitCode::SUCCESS,

@@ -105,8 +105,12 @@ enum Validity {
 }
 
 pub(super) fn run(arguments: Arguments, colour: Colour) -> Result<Ended, Failure> {
+    check_standard_streams(&arguments)?;
     let rules = rules::load(arguments.rules.as_deref())?;
-    rules.warnings().iter().for_each(|w| terminal::say("warning", w));
+    rules
+        .warnings()
+        .iter()
+        .for_each(|w| terminal::say("warning", w));
     let filter = match &arguments.filter {
         Some(expression) => {
             Some(Filter::new(expression).map_err(|e| Failure::Usage(e.to_string()))?)
@@ -115,10 +119,16 @@ pub(super) fn run(arguments: Arguments, colour: Colour) -> Result<Ended, Failure
     };
     let expanded =
         capture::expand_inputs(&arguments.captures).map_err(|e| Failure::Usage(e.to_string()))?;
-    expanded.passed_over.iter().for_each(|p| terminal::say("note", &p.reason));
+    expanded
+        .passed_over
+        .iter()
+        .for_each(|p| terminal::say("note", &p.reason));
     let begin = Instant::now();
     let loaded = intel::load(&arguments.intel)?;
     let unusable = tell_sources(&loaded.sources);
+    if !unusable.is_empty() && unusable.len() == loaded.sources.len() {
+        return Err(Failure::Usage(unusable.join("\n")));
+    }
     let load_seconds = begin.elapsed().as_secs_f64();
     let clock = match arguments.validity {
         Validity::Capture => Clock::Capture,
@@ -128,7 +138,11 @@ pub(super) fn run(arguments: Arguments, colour: Colour) -> Result<Ended, Failure
     let subdomains = subdomain_policy(&rules, &loaded.set);
     let matcher = Arc::new(Matcher::new(Arc::clone(&loaded.set), clock, subdomains));
     let mut taker = Taker::new(&arguments, &rules, Arc::clone(&loaded.set))?;
-    let replay = Replay { inputs: expanded.inputs, filter, workers: workers(&arguments) };
+    let replay = Replay {
+        inputs: expanded.inputs,
+        filter,
+        workers: workers(&arguments),
+    };
     let begin = Instant::now();
     let bar = terminal::progress("{spinner} {msg} {bytes} of {total_bytes} [{wide_bar}] {eta}");
     let result = replay.run(&matcher, &mut |found| taker.take(&found), &mut |at| {
@@ -157,9 +171,37 @@ pub(super) fn run(arguments: Arguments, colour: Colour) -> Result<Ended, Failure
     Ok(if matched { Ended::Matched } else { Ended::Done })
 }
 
+/// Standard input is read once, and standard output takes one kind of data.
+fn check_standard_streams(arguments: &Arguments) -> Result<(), Failure> {
+    let is_standard = |path: &PathBuf| path.as_os_str() == "-";
+    if arguments.captures.iter().any(is_standard) && arguments.intel.iter().any(is_standard) {
+        return Err(Failure::Usage(
+            "-: standard input is either a capture or indicators; name a file for one of them"
+                .into(),
+        ));
+    }
+    let outputs = [&arguments.events, &arguments.sightings, &arguments.stats];
+    if outputs
+        .into_iter()
+        .flatten()
+        .filter(|path| is_standard(path))
+        .count()
+        > 1
+    {
+        return Err(Failure::Usage(
+            "-: only one of --events, --sightings and --stats can go to standard output".into(),
+        ));
+    }
+    Ok(())
+}
+
 fn workers(arguments: &Arguments) -> usize {
     arguments.workers.map_or_else(
-        || std::thread::available_parallelism().map_or(1, usize::from).min(SHARDS),
+        || {
+            std::thread::available_parallelism()
+                .map_or(1, usize::from)
+                .min(SHARDS)
+        },
         usize::from,
     )
 }
@@ -168,9 +210,8 @@ fn subdomain_policy(rules: &Rules, set: &IndicatorSet) -> SubdomainPolicy {
     SubdomainPolicy {
         always: rules.matching.subdomains == Subdomains::Always && !rules.matching.has_exceptions(),
         always_of_source: if rules.matching.has_exceptions() {
-            let always = |source: &String| {
-                rules.matching.subdomains_for(source) == Subdomains::Always
-            };
+            let always =
+                |source: &String| rules.matching.subdomains_for(source) == Subdomains::Always;
             set.sources().iter().map(always).collect()
         } else {
             Vec::new()
@@ -183,13 +224,17 @@ fn tell_sources(sources: &[LoadedSource]) -> Vec<String> {
     let mut unusable = Vec::new();
     for source in sources {
         let report = &source.report;
-        report.warnings.iter().for_each(|w| terminal::say("warning", &format!("{}: {w}", report.file)));
+        report
+            .warnings
+            .iter()
+            .for_each(|w| terminal::say("warning", &format!("{}: {w}", report.file)));
         if let Some(reason) = intel::gave_nothing(source) {
             unusable.push(reason);
             continue;
         }
         if let Some(skipped) = &source.skipped {
             terminal::say("warning", &skipped.to_string());
+            continue;
         }
         if let Some(first) = report.refused.first() {
             terminal::say(
@@ -204,7 +249,10 @@ fn tell_sources(sources: &[LoadedSource]) -> Vec<String> {
             );
         }
         if report.loaded == 0 {
-            terminal::say("warning", &format!("{}: no indicator of it can match", report.file));
+            terminal::say(
+                "warning",
+                &format!("{}: no indicator of it can match", report.file),
+            );
         } else if report.expired == report.loaded {
             terminal::say(
                 "warning",
@@ -221,8 +269,14 @@ fn tell_sources(sources: &[LoadedSource]) -> Vec<String> {
 
 /// Tells what was odd about a capture; returns why it gave nothing.
 fn tell_capture(counted: &mut Stats, capture: CaptureReport) -> Option<String> {
-    capture.warnings.iter().for_each(|w| terminal::say("warning", w));
-    counted.captures.push(stats::Capture { file: capture.file, warnings: capture.warnings });
+    capture
+        .warnings
+        .iter()
+        .for_each(|w| terminal::say("warning", w));
+    counted.captures.push(stats::Capture {
+        file: capture.file,
+        warnings: capture.warnings,
+    });
     capture.fatal
 }
 
@@ -230,7 +284,11 @@ fn note_indicators(counted: &mut Stats, set: &IndicatorSet, sources: &[LoadedSou
     counted.indicators.loaded = set.indicators();
     for source in sources {
         for refused in &source.report.refused {
-            *counted.indicators.refused.entry(refused.reason.clone()).or_default() += 1;
+            *counted
+                .indicators
+                .refused
+                .entry(refused.reason.clone())
+                .or_default() += 1;
         }
     }
 }
@@ -246,6 +304,8 @@ struct Taker<'r> {
     by_verdict: BTreeMap<&'static str, u64>,
     line: Vec<u8>,
     failed: Option<io::Error>,
+    /// Whether the set could not say what an indicator is.
+    damaged: bool,
 }
 
 impl<'r> Taker<'r> {
@@ -254,9 +314,16 @@ impl<'r> Taker<'r> {
         rules: &'r Rules,
         set: Arc<IndicatorSet>,
     ) -> Result<Self, Failure> {
-        let events = arguments.events.as_deref().map(Output::create).transpose()?;
+        let events = arguments
+            .events
+            .as_deref()
+            .map(Output::create)
+            .transpose()?;
         // the other files are made now, so that a wrong path is told before a long replay
-        for path in [&arguments.sightings, &arguments.stats].into_iter().flatten() {
+        for path in [&arguments.sightings, &arguments.stats]
+            .into_iter()
+            .flatten()
+        {
             Output::create(path)?;
         }
         Ok(Self {
@@ -269,6 +336,7 @@ impl<'r> Taker<'r> {
             by_verdict: BTreeMap::new(),
             line: Vec::new(),
             failed: None,
+            damaged: false,
         })
     }
 
@@ -277,9 +345,15 @@ impl<'r> Taker<'r> {
             if self.explained.len() >= MAX_EXPLAINED {
                 self.explained.clear();
             }
-            self.explained.insert(found.indicator, self.set.details(found.indicator));
+            self.explained
+                .insert(found.indicator, self.set.details(found.indicator));
         }
         let details = &self.explained[&found.indicator];
+        if details.id.is_empty() {
+            // without its marking a match must go nowhere
+            self.damaged = true;
+            return;
+        }
         let verdict = self.rules.judge(found, details);
         *self.by_verdict.entry(verdict.action.as_str()).or_default() += 1;
         if let Some(sightings) = &mut self.sightings {
@@ -293,15 +367,35 @@ impl<'r> Taker<'r> {
         }
     }
 
-    fn finish(mut self, arguments: &Arguments, counted: &Stats, colour: Colour) -> Result<(), Failure> {
+    fn finish(
+        mut self,
+        arguments: &Arguments,
+        counted: &Stats,
+        colour: Colour,
+    ) -> Result<(), Failure> {
+        if self.damaged {
+            return Err(Failure::Running(
+                "the compiled set is damaged where it says what its indicators are: compile it \
+                 again"
+                    .into(),
+            ));
+        }
         if let (Some(mut events), Some(path)) = (self.events.take(), &arguments.events) {
-            let flushed = self.failed.take().map_or_else(|| events.writer.flush(), Err);
-            flushed.or_else(ignore_gone_reader).map_err(|e| not_written(path, &e))?;
+            let flushed = self
+                .failed
+                .take()
+                .map_or_else(|| events.writer.flush(), Err);
+            flushed
+                .or_else(ignore_gone_reader)
+                .map_err(|e| not_written(path, &e))?;
         }
         let set = Arc::clone(&self.set);
         let mut details = |ordinal| set.details(ordinal);
         if let (Some(sightings), Some(path)) = (self.sightings.take(), &arguments.sightings) {
-            let reporter = Reporter { name: arguments.sensor.clone(), organisation: None };
+            let reporter = Reporter {
+                name: arguments.sensor.clone(),
+                organisation: None,
+            };
             let mut output = Output::create(path)?;
             sightings
                 .write_bundle(&reporter, &mut details, &mut output.writer)
@@ -319,11 +413,15 @@ impl<'r> Taker<'r> {
                 .map_err(|e| not_written(path, &e))?;
         }
         let outputs = [&arguments.events, &arguments.sightings, &arguments.stats];
-        let stdout_is_data = outputs.into_iter().flatten().any(|path| path.as_os_str() == "-");
+        let stdout_is_data = outputs
+            .into_iter()
+            .flatten()
+            .any(|path| path.as_os_str() == "-");
         if !arguments.quiet && !stdout_is_data {
             let style = terminal::style(colour);
             let table = self.summary.render(&mut details, style);
-            let text = format!("{table}{}", table::conclude(counted, style));
+            let space = if table.is_empty() { "" } else { "\n" };
+            let text = format!("{table}{space}{}", table::conclude(counted, style));
             terminal::print(&text).map_err(|e| Failure::Running(e.to_string()))?;
         }
         Ok(())
@@ -345,7 +443,9 @@ impl Output {
             })?;
             Box::new(file)
         };
-        Ok(Self { writer: BufWriter::new(writer) })
+        Ok(Self {
+            writer: BufWriter::new(writer),
+        })
     }
 }
 
@@ -355,5 +455,9 @@ fn not_written(path: &Path, error: &io::Error) -> Failure {
 
 /// A reader that went away (`| head`) is no fault.
 fn ignore_gone_reader(error: io::Error) -> io::Result<()> {
-    if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) }
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        Ok(())
+    } else {
+        Err(error)
+    }
 }

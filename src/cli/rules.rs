@@ -13,13 +13,19 @@ pub(super) fn load(path: Option<&Path>) -> Result<Rules, Failure> {
         return Rules::shipped().map_err(|e| Failure::Running(e.to_string()));
     };
     let failed = |path: &Path, error: &dyn std::fmt::Display| {
-        Failure::Usage(format!("{}: the rules cannot be read: {error}", path.display()))
+        Failure::Usage(format!(
+            "{}: the rules cannot be read: {error}",
+            path.display()
+        ))
     };
     let metadata = fs::metadata(path).map_err(|e| failed(path, &e))?;
     let paths = if metadata.is_dir() {
         let found = rules_of_folder(path).map_err(|e| failed(path, &e))?;
         if found.is_empty() {
-            return Err(failed(path, &"no file of the folder ends in .toml, .json or .txt"));
+            return Err(failed(
+                path,
+                &"no file of the folder ends in .toml, .json or .txt",
+            ));
         }
         found
     } else {

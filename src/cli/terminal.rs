@@ -28,7 +28,10 @@ pub(super) fn say(kind: &str, text: &str) {
 /// Prints a report to standard output. A reader that went away (`| head`) is no fault.
 pub(super) fn print(text: &str) -> std::io::Result<()> {
     let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    match stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         other => other,
     }
@@ -43,8 +46,17 @@ pub(super) fn style(colour: Colour) -> Style {
         // https://no-color.org: set and not empty
         Colour::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
     };
-    let width = if terminal { terminal_width() } else { PIPED_WIDTH };
-    Style { colour, width, rows: ROWS, order: Order::Severity }
+    let width = if terminal {
+        terminal_width()
+    } else {
+        PIPED_WIDTH
+    };
+    Style {
+        colour,
+        width,
+        rows: ROWS,
+        order: Order::Severity,
+    }
 }
 
 fn terminal_width() -> u16 {

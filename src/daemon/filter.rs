@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 
 /// Why a filter cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("filter '{expression}' for link type {link}: {reason}; the language is that of tcpdump, see pcap-filter(7)")]
+#[error(
+    "filter '{expression}' for link type {link}: {reason}; the language is that of tcpdump, see pcap-filter(7)"
+)]
 pub struct FilterError {
     expression: String,
     link: u16,
@@ -23,7 +25,10 @@ pub struct Filter {
 impl Filter {
     /// Checks an expression by compiling it for Ethernet frames.
     pub fn new(expression: &str) -> Result<Self, FilterError> {
-        let mut filter = Self { expression: expression.to_owned(), programs: BTreeMap::new() };
+        let mut filter = Self {
+            expression: expression.to_owned(),
+            programs: BTreeMap::new(),
+        };
         filter.program(ETHERNET)?;
         Ok(filter)
     }

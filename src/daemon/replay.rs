@@ -123,8 +123,8 @@ struct Batch {
     /// Payloads of datagrams that were put together, one after the other.
     reassembled: Vec<u8>,
     tunnels: Vec<AddressPair>,
-    /// Capture time at the end of the block; never runs backwards.
-    ends_at: Timestamp,
+    /// Capture time of the block, by which flows end.
+    now: Timestamp,
 }
 
 impl Batch {
@@ -171,7 +171,9 @@ impl Replay {
                 handles.push(
                     thread::Builder::new()
                         .name(format!("worker-{worker}"))
-                        .spawn_scoped(scope, move || work(worker, sensor, &batches, &found, &free))?,
+                        .spawn_scoped(scope, move || {
+                            work(worker, sensor, &batches, &found, &free)
+                        })?,
                 );
             }
             drop((found_sender, free_sender));
@@ -180,7 +182,12 @@ impl Replay {
                 .spawn_scoped(scope, move || collect(&found_receiver, workers, take))?;
             let mut reader = Reader::new(queues, free_receiver, workers);
             let read = reader.read_all(&self.inputs, &mut self.filter, progress);
-            let Reader { queues, mut stats, reports, .. } = reader;
+            let Reader {
+                queues,
+                mut stats,
+                reports,
+                ..
+            } = reader;
             drop(queues);
             for handle in handles {
                 add_counters(&mut stats, handle.join().map_err(|_| ReplayError::Stopped)?);
@@ -200,7 +207,6 @@ struct Reader {
     decoder: Decoder,
     table_key: HashKey,
     number: u64,
-    now: Timestamp,
     stats: Stats,
     reports: Vec<CaptureReport>,
 }
@@ -220,7 +226,6 @@ impl Reader {
             decoder: Decoder::new(),
             table_key: HashKey::new([draw(1), draw(2)]),
             number: 0,
-            now: Timestamp::MIN,
             stats: Stats::default(),
             reports: Vec::new(),
         }
@@ -234,8 +239,11 @@ impl Reader {
     ) -> Result<(), ReplayError> {
         for input in inputs {
             let file = input.to_string();
-            let mut report =
-                CaptureReport { file: file.clone(), fatal: None, warnings: Vec::new() };
+            let mut report = CaptureReport {
+                file: file.clone(),
+                fatal: None,
+                warnings: Vec::new(),
+            };
             match CaptureReader::open(input.clone()) {
                 Err(error) => report.fatal = Some(error.to_string()),
                 Ok(mut capture) => {
@@ -245,21 +253,30 @@ impl Reader {
                     report.warnings = capture.warnings().iter().map(ToString::to_string).collect();
                     if capture.warnings_left_out() > 0 {
                         let more = capture.warnings_left_out();
-                        report.warnings.push(format!("{file}: {more} more like these"));
+                        report
+                            .warnings
+                            .push(format!("{file}: {more} more like these"));
                     }
                 }
             }
             self.reports.push(report);
         }
         let counters = self.decoder.fragment_counters();
-        let losses = [("fragments-expired", counters.expired), ("fragments-evicted", counters.evicted)];
+        let losses = [
+            ("fragments-expired", counters.expired),
+            ("fragments-evicted", counters.evicted),
+        ];
         for (cause, count) in losses {
             if count > 0 {
                 *self.stats.drops.entry(cause).or_default() += count;
             }
         }
         if counters.overlapping > 0 {
-            *self.stats.anomalies.entry("ip.fragment-overlap").or_default() += counters.overlapping;
+            *self
+                .stats
+                .anomalies
+                .entry("ip.fragment-overlap")
+                .or_default() += counters.overlapping;
         }
         Ok(())
     }
@@ -291,9 +308,19 @@ impl Reader {
         }
     }
 
-    fn decode(&mut self, batch: &mut Batch, filter: &mut Option<Filter>) -> Result<(), ReplayError> {
+    fn decode(
+        &mut self,
+        batch: &mut Batch,
+        filter: &mut Option<Filter>,
+    ) -> Result<(), ReplayError> {
         batch.clear(self.workers);
-        let Batch { block, packets, reassembled, tunnels, .. } = batch;
+        let Batch {
+            block,
+            packets,
+            reassembled,
+            tunnels,
+            ..
+        } = batch;
         let mut packet = Packet::default();
         for (position, frame) in block.frames.iter().enumerate() {
             let bytes = block.frame(frame);
@@ -304,10 +331,14 @@ impl Reader {
             }
             self.stats.packets += 1;
             self.stats.bytes += bytes.len() as u64;
-            self.now = self.now.max(frame.timestamp);
             let link = LinkType(frame.link);
-            let outcome =
-                self.decoder.decode(link, frame.timestamp, bytes, frame.original_length, &mut packet);
+            let outcome = self.decoder.decode(
+                link,
+                frame.timestamp,
+                bytes,
+                frame.original_length,
+                &mut packet,
+            );
             match outcome {
                 Outcome::Packet => {}
                 Outcome::Fragment => continue,
@@ -350,8 +381,8 @@ impl Reader {
                 queue.push(record);
             }
         }
-        batch.ends_at = self.now;
-        self.decoder.expire(self.now);
+        batch.now = time_of(&batch.block);
+        self.decoder.expire(batch.now);
         Ok(())
     }
 
@@ -360,10 +391,30 @@ impl Reader {
         self.number += 1;
         let batch = Arc::new(batch);
         for queue in &self.queues {
-            queue.send(Arc::clone(&batch)).map_err(|_| ReplayError::Stopped)?;
+            queue
+                .send(Arc::clone(&batch))
+                .map_err(|_| ReplayError::Stopped)?;
         }
         Ok(())
     }
+}
+
+/// The time of a block: the median of its first, middle and last frame, so that one absurd
+/// timestamp does not end every flow.
+fn time_of(block: &Block) -> Timestamp {
+    let frames = &block.frames;
+    let at = |n: usize| {
+        frames
+            .get(n)
+            .map_or(Timestamp::MIN, |frame| frame.timestamp)
+    };
+    let mut three = [
+        at(0),
+        at(frames.len() / 2),
+        at(frames.len().saturating_sub(1)),
+    ];
+    three.sort_unstable();
+    three[1]
 }
 
 /// One worker: its packets of every batch, in order.
@@ -378,7 +429,11 @@ fn work(
     let mut next = 0;
     for batch in batches {
         for record in batch.packets.get(worker).into_iter().flatten() {
-            let bytes = if record.packet.reassembled { &batch.reassembled } else { &batch.block.bytes };
+            let bytes = if record.packet.reassembled {
+                &batch.reassembled
+            } else {
+                &batch.block.bytes
+            };
             let (start, count) = record.tunnels;
             let tunnels = start as usize..start as usize + usize::from(count);
             sensor.handle_packet(&Arrival {
@@ -391,7 +446,7 @@ fn work(
                 tunnels: batch.tunnels.get(tunnels).unwrap_or_default(),
             });
         }
-        sensor.handle_timeout(batch.ends_at);
+        sensor.handle_timeout(batch.now);
         let number = batch.number;
         next = number + 1;
         if let Some(batch) = Arc::into_inner(batch) {
@@ -401,7 +456,14 @@ fn work(
         matches.extend(sensor.drain().into_iter().map(|placed| (number, placed)));
         if next.is_multiple_of(REPORT_EVERY) || matches.len() >= REPORT_MATCHES {
             let matches = std::mem::take(&mut matches);
-            if found.send(Found { worker, before: next, matches }).is_err() {
+            if found
+                .send(Found {
+                    worker,
+                    before: next,
+                    matches,
+                })
+                .is_err()
+            {
                 break;
             }
         }
@@ -409,7 +471,11 @@ fn work(
     sensor.finish();
     matches.extend(sensor.drain().into_iter().map(|placed| (next, placed)));
     // a collector that is gone has failed, which its join tells
-    let _ = found.send(Found { worker, before: u64::MAX, matches });
+    let _ = found.send(Found {
+        worker,
+        before: u64::MAX,
+        matches,
+    });
     sensor.counters().clone()
 }
 

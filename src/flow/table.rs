@@ -251,7 +251,7 @@ mod tests {
         table.insert(flow(2, 30));
         let mut ended = Vec::new();
         table.expire(Timestamp::from_parts(60, 0), &mut |f| ended.push(f.state));
-        assert_eq!(ended, []);
+        assert!(ended.is_empty());
         table.expire(Timestamp::from_parts(61, 0), &mut |f| ended.push(f.state));
         assert_eq!(ended, [1]);
         table.drain(&mut |f| ended.push(f.state));

@@ -66,6 +66,17 @@ pub struct Tally {
     pub contradictory: u64,
 }
 
+/// A finished set, and what became of its sources.
+#[derive(Debug)]
+pub struct Built {
+    /// The set.
+    pub set: IndicatorSet,
+    /// By source, in their order: its name, and what became of its indicators.
+    pub sources: Vec<(String, Tally)>,
+    /// Values of indicators that are not matched, since a thousand others have the same value.
+    pub crowded_out: u64,
+}
+
 /// An indicator set in the making.
 #[derive(Debug)]
 pub struct SetBuilder {
@@ -152,12 +163,9 @@ impl SetBuilder {
         }
     }
 
-    /// Lays out the set. The tallies are those of the sources, in their order; `now` decides
-    /// what counts as expired there (it matches or not by the clock that matching uses).
-    pub fn finish(
-        mut self,
-        now: Timestamp,
-    ) -> Result<(IndicatorSet, Vec<(String, Tally)>), SetError> {
+    /// Lays out the set. `now` decides what its tallies count as expired (whether that matches
+    /// is for the clock that matching uses).
+    pub fn finish(mut self, now: Timestamp) -> Result<Built, SetError> {
         let attributes = self.attribute_table();
         for record in self.records.iter().filter(|r| r.alive) {
             if let Some((_, tally)) = self.sources.get_mut(record.source as usize) {
@@ -170,7 +178,10 @@ impl SetBuilder {
         }
         let indicators = self.records.iter().filter(|r| r.alive).count() as u64;
         let mut sections: Vec<Vec<u8>> = vec![Vec::new(); SECTIONS];
-        let mut lists = Lists { words: Vec::new() };
+        let mut lists = Lists {
+            words: Vec::new(),
+            crowded_out: 0,
+        };
         let alive = Alive {
             records: &self.records,
             programs: &self.programs,
@@ -203,14 +214,21 @@ impl SetBuilder {
             sections[first + 3] = built.networks;
         }
         let gone = ProgramText::NONE;
-        let programs: Vec<&ProgramText> = self.programs.iter().map(|p| if alive.ordinal(p.ordinal) { p } else { &gone })
+        let programs: Vec<&ProgramText> = self
+            .programs
+            .iter()
+            .map(|p| if alive.ordinal(p.ordinal) { p } else { &gone })
             .collect();
         if programs.iter().any(|p| !p.is_none()) {
             sections[set::PROGRAMS] = serde_json::to_vec(&programs).unwrap_or_default();
         }
         put_u32s(&mut sections[set::LISTS], lists.words.iter().copied());
         for record in &self.records {
-            let attributes = if record.alive { record.attributes } else { set::NO_ATTRIBUTES };
+            let attributes = if record.alive {
+                record.attributes
+            } else {
+                set::NO_ATTRIBUTES
+            };
             sections[set::RECORDS].extend(attributes.to_le_bytes());
             sections[set::RECORDS].extend(record.explanation.to_le_bytes());
         }
@@ -234,7 +252,11 @@ impl SetBuilder {
             subtrees: self.subtrees,
         };
         let match_part = assemble(header, &sections);
-        Ok((IndicatorSet::from_parts(match_part, explain)?, tallies))
+        Ok(Built {
+            set: IndicatorSet::from_parts(match_part, explain)?,
+            sources: tallies,
+            crowded_out: lists.crowded_out,
+        })
     }
 
     fn attribute_table(&self) -> Vec<(Timestamp, Timestamp, u32)> {
@@ -254,9 +276,7 @@ impl SetBuilder {
         };
         self.relate(&mut index);
         let mut explain = std::mem::take(&mut self.explain);
-        let text = serde_json::to_vec(&index).unwrap_or_default();
-        explain.extend_from_slice(&text);
-        explain.extend((text.len() as u64).to_le_bytes());
+        set::encode_index(&mut explain, &index);
         explain
     }
 
@@ -275,10 +295,10 @@ impl SetBuilder {
                         indicates.entry(ordinal).or_default().push(target);
                     }
                 }
-                "mitigates" | "remediates" | "investigates" => {
-                    if self.contexts.contains_key(source) {
-                        countered_by.entry(target).or_default().push(source);
-                    }
+                "mitigates" | "remediates" | "investigates"
+                    if self.contexts.contains_key(source) =>
+                {
+                    countered_by.entry(target).or_default().push(source);
                 }
                 _ => {}
             }
@@ -497,15 +517,13 @@ impl Intake for SetBuilder {
         while let Some((id, before)) = self.undo.pop() {
             match before {
                 Some(version) => {
-                    if let Some(record) = version
+                    let record = version
                         .ordinal
-                        .and_then(|o| self.records.get_mut(o as usize))
-                    {
-                        if !record.alive {
-                            record.alive = true;
-                            if let Some((_, tally)) = self.sources.get_mut(record.source as usize) {
-                                tally.superseded = tally.superseded.saturating_sub(1);
-                            }
+                        .and_then(|o| self.records.get_mut(o as usize));
+                    if let Some(record) = record.filter(|r| !r.alive) {
+                        record.alive = true;
+                        if let Some((_, tally)) = self.sources.get_mut(record.source as usize) {
+                            tally.superseded = tally.superseded.saturating_sub(1);
                         }
                     }
                     self.versions.insert(id, version);
@@ -627,7 +645,13 @@ impl Alive<'_> {
 /// Postings of values that several indicators share.
 struct Lists {
     words: Vec<u32>,
+    /// Postings that found no place.
+    crowded_out: u64,
 }
+
+/// Indicators that one value is reported for: a hundred partners name the same address, a
+/// thousand do not, and each costs a line of output for each match.
+const MAX_SHARED: usize = 1_024;
 
 impl Lists {
     fn posting(&mut self, postings: impl Iterator<Item = u32>) -> u32 {
@@ -638,6 +662,9 @@ impl Lists {
         list.sort_unstable();
         let mut unique = list.to_vec();
         unique.dedup();
+        // the lowest ordinals stay: those that were loaded first
+        self.crowded_out += unique.len().saturating_sub(MAX_SHARED) as u64;
+        unique.truncate(MAX_SHARED);
         if let [only] = unique[..] {
             self.words.truncate(start);
             return only;

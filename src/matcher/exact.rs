@@ -46,7 +46,7 @@ pub(crate) struct ByteTableSections {
 impl ByteTableSections {
     /// Builds the table of `(hash, value, posting)`; each value occurs once, together they are
     /// shorter than 4 GiB.
-    pub(crate) fn build<'v>(entries: &[(u64, &'v [u8], u32)]) -> Self {
+    pub(crate) fn build(entries: &[(u64, &[u8], u32)]) -> Self {
         let slots = slots_for(entries.len());
         let mut table: Vec<(u32, u32)> = vec![(0, NO_POSTING); slots];
         let mut terms = Vec::with_capacity(entries.len() * 8 + 4);
@@ -141,6 +141,11 @@ pub(crate) fn build_numbers(key: HashKey, entries: &[(u32, u32)]) -> (Vec<u8>, V
 }
 
 impl NumberTable<'_> {
+    /// Whether it holds nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        (0..self.slots.len() / 8).all(|at| u32_at(self.slots, 2 * at + 1) == NO_POSTING)
+    }
+
     /// The posting of an address.
     #[inline]
     pub(crate) fn find(&self, key: HashKey, number: u32) -> Option<u32> {

@@ -20,6 +20,7 @@ use crate::indicator::pattern::Test;
 use crate::matcher::program::ObjectKind;
 use crate::matcher::program::Stage;
 use crate::matcher::set::KeyKind;
+use crate::observable::mail;
 use crate::observable::name;
 use crate::protocol::http;
 use ipnet::IpNet;
@@ -158,13 +159,17 @@ fn lower_comparison(
 }
 
 /// Whether a value at this path says all: table entries of addresses and ports also serve as
-/// anchors of traffic programs, for which the side matters.
+/// anchors of programs over traffic and mails, for which the side matters.
 fn decides_alone(path: &ObjectPath) -> bool {
-    path.object_type != "network-traffic"
-        || !matches!(
-            key(path, 0),
-            Some("src_ref" | "dst_ref" | "src_port" | "dst_port")
-        )
+    let first = key(path, 0);
+    match path.object_type.as_str() {
+        "network-traffic" => {
+            !matches!(first, Some("src_ref" | "dst_ref" | "src_port" | "dst_port"))
+        }
+        // entries of addresses are what `email-addr` asks for: here the role matters
+        "email-message" => first == Some("subject"),
+        _ => true,
+    }
 }
 
 /// What kind of object a comparison is about, and when all of it is known.
@@ -233,6 +238,8 @@ fn classify(path: &ObjectPath) -> Result<(ObjectKind, Stage), String> {
             Some("protocols") => Ok((ObjectKind::Traffic, Stage::Protocol)),
             Some("x_ja3_hash" | "x_ja4") => Ok((ObjectKind::Traffic, Stage::ClientHello)),
             Some("x_ja3s_hash") => Ok((ObjectKind::Traffic, Stage::ServerHello)),
+            Some("x_hassh") => Ok((ObjectKind::Traffic, Stage::ClientKex)),
+            Some("x_hassh_server") => Ok((ObjectKind::Traffic, Stage::ServerKex)),
             Some("extensions") if key(path, 1) == Some("http-request-ext") => match key(path, 2) {
                 None
                 | Some("request_method" | "request_value" | "request_version" | "request_header") => {
@@ -242,7 +249,30 @@ fn classify(path: &ObjectPath) -> Result<(ObjectKind, Stage), String> {
             },
             _ => unseeable(),
         },
-        "email-addr" | "email-message" => Err(format!("{path}: mail is not read yet")),
+        "email-addr" if matches!(first, Some("value" | "display_name")) => {
+            Ok((ObjectKind::Mailbox, Stage::Flow))
+        }
+        "email-message" => match first {
+            Some(
+                "subject"
+                | "message_id"
+                | "is_multipart"
+                | "content_type"
+                | "received_lines"
+                | "additional_header_fields",
+            ) => Ok((ObjectKind::Mail, Stage::Flow)),
+            Some("from_ref" | "sender_ref")
+                if matches!(key(path, 1), Some("value" | "display_name" | "type")) =>
+            {
+                Ok((ObjectKind::Mail, Stage::Flow))
+            }
+            Some("to_refs" | "cc_refs" | "bcc_refs")
+                if matches!(key(path, 2), Some("value" | "display_name" | "type")) =>
+            {
+                Ok((ObjectKind::Mail, Stage::Flow))
+            }
+            _ => unseeable(),
+        },
         "process"
         | "windows-registry-key"
         | "mutex"
@@ -307,6 +337,7 @@ enum Lookup {
     AnyAddress,
     Name,
     Url,
+    Mailbox,
     Digest(KeyKind, usize),
     Port(KeyKind),
     Text(KeyKind),
@@ -319,6 +350,13 @@ fn lookup_of(path: &ObjectPath) -> Option<Lookup> {
         ("ipv6-addr", "value") if last == 1 => Some(Lookup::V6),
         ("domain-name", "value") if last == 1 => Some(Lookup::Name),
         ("url", "value") if last == 1 => Some(Lookup::Url),
+        ("email-addr", "value") if last == 1 => Some(Lookup::Mailbox),
+        ("email-message", "subject") if last == 1 => Some(Lookup::Text(KeyKind::EmailSubject)),
+        ("email-message", "from_ref" | "sender_ref" | "to_refs" | "cc_refs" | "bcc_refs")
+            if key(path, last.saturating_sub(1)) == Some("value") =>
+        {
+            Some(Lookup::Mailbox)
+        }
         ("file", "hashes") if last == 2 => {
             file_hash(key(path, 1)?).map(|(kind, length)| Lookup::Digest(kind, length))
         }
@@ -343,6 +381,10 @@ fn lookup_of(path: &ObjectPath) -> Option<Lookup> {
         }
         ("network-traffic", "x_ja3_hash") if last == 1 => Some(Lookup::Digest(KeyKind::Ja3, 16)),
         ("network-traffic", "x_ja3s_hash") if last == 1 => Some(Lookup::Digest(KeyKind::Ja3s, 16)),
+        ("network-traffic", "x_hassh") if last == 1 => Some(Lookup::Digest(KeyKind::Hassh, 16)),
+        ("network-traffic", "x_hassh_server") if last == 1 => {
+            Some(Lookup::Digest(KeyKind::HasshServer, 16))
+        }
         ("network-traffic", "x_ja4") if last == 1 => Some(Lookup::Text(KeyKind::Ja4)),
         ("network-traffic", "extensions") if is_user_agent(path) => {
             Some(Lookup::Text(KeyKind::UserAgent))
@@ -421,6 +463,10 @@ impl Lookup {
                 let url = normalise_url(text).ok_or_else(|| refuse("a URL"))?;
                 keyed(KeyKind::Url, url.into_bytes())
             }
+            Self::Mailbox => {
+                let address = mail::normalise(text).ok_or_else(|| refuse("a mail address"))?;
+                keyed(KeyKind::EmailAddr, address.into_owned().into_bytes())
+            }
             Self::Digest(kind, length) => {
                 let digest = parse_hex(text).filter(|d| d.len() == length);
                 keyed(
@@ -432,6 +478,13 @@ impl Lookup {
             Self::Port(_) => return Ok(None),
         }))
     }
+}
+
+/// Whether mail addresses are at this path.
+fn is_mailbox(path: &ObjectPath) -> bool {
+    matches!(path.object_type.as_str(), "email-addr" | "email-message")
+        && key(path, path.steps.len().saturating_sub(1)) == Some("value")
+        && key(path, 0) != Some("additional_header_fields")
 }
 
 /// A URL in normal form. Many partners leave out the scheme; what a sensor sees of such a URL is
@@ -565,7 +618,11 @@ fn normal_text(path: &ObjectPath, operator: Operator, text: &str) -> String {
     );
     let ignores_case = match (path.object_type.as_str(), key(path, 0)) {
         ("domain-name", Some("value")) | ("file" | "x509-certificate", Some("hashes")) => true,
-        ("network-traffic", Some("protocols" | "x_ja3_hash" | "x_ja3s_hash")) => true,
+        (
+            "network-traffic",
+            Some("protocols" | "x_ja3_hash" | "x_ja3s_hash" | "x_hassh" | "x_hassh_server"),
+        ) => true,
+        ("email-addr", _) | ("email-message", Some(_)) => is_mailbox(path),
         ("network-traffic", Some("extensions")) => key(path, 2) == Some("request_method"),
         _ => false,
     };
@@ -592,6 +649,9 @@ fn normal_text(path: &ObjectPath, operator: Operator, text: &str) -> String {
     }
     if equal && path.object_type == "domain-name" {
         return name::normalise(text).map_or_else(|| text.to_owned(), |n| n.into_owned());
+    }
+    if equal && is_mailbox(path) {
+        return mail::normalise(text).map_or_else(|| text.to_lowercase(), |a| a.into_owned());
     }
     if equal && path.object_type == "url" {
         return normalise_url(text).unwrap_or_else(|| text.to_owned());

@@ -16,6 +16,8 @@ mod filter;
 mod lower;
 mod prefix;
 mod program;
+#[cfg(test)]
+mod tests;
 
 use crate::flow::End;
 use crate::indicator::pattern::ObjectView;
@@ -23,6 +25,8 @@ use crate::matcher::object::AddressView;
 use crate::matcher::object::CertificateView;
 use crate::matcher::object::DomainView;
 use crate::matcher::object::FileView;
+use crate::matcher::object::MailView;
+use crate::matcher::object::MailboxView;
 use crate::matcher::object::TrafficView;
 use crate::matcher::object::UrlView;
 use crate::matcher::program::ObjectKind;
@@ -40,6 +44,7 @@ use crate::protocol::Hashes;
 use crate::protocol::Wants;
 use crate::protocol::tls::Certificate;
 use crate::time::Timestamp;
+use hashbrown::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -87,7 +92,7 @@ pub struct Observable {
     /// Where it was.
     pub place: Place,
     /// For fingerprints and user agents, which property of network-traffic: `x_ja3_hash`,
-    /// `x_ja3s_hash`, `x_ja4`, `user_agent`. `None` for the others.
+    /// `x_ja3s_hash`, `x_ja4`, `x_hassh`, `x_hassh_server`, `user_agent`. `None` for the others.
     pub property: Option<&'static str>,
     /// What else is known of it, for sightings.
     pub evidence: Evidence,
@@ -123,6 +128,17 @@ pub enum Evidence {
         /// Host and User-Agent as sent, where present.
         headers: Vec<(String, String)>,
     },
+    /// A mail: what its header says of it.
+    Mail {
+        /// The first address of `From`; `None` where there is none.
+        from: Option<String>,
+        /// The addresses of `To`, the first some of them.
+        to: Vec<String>,
+        /// Decoded; `None` where there is none.
+        subject: Option<String>,
+        /// Whether its content is of several parts.
+        is_multipart: bool,
+    },
 }
 
 /// Which clock decides what is valid.
@@ -154,6 +170,7 @@ pub struct Matcher {
     clock: Clock,
     subdomains: SubdomainPolicy,
     walks_parents: bool,
+    addresses: bool,
     wants: Wants,
 }
 
@@ -162,8 +179,10 @@ pub struct Matcher {
 /// An indicator counts once in a scope, by whichever of its values was seen first.
 #[derive(Debug)]
 pub struct Hits {
-    seen: Vec<u32>,
+    seen: Distinct,
     fresh: usize,
+    /// Those that validity withheld, which count once likewise.
+    withheld: Distinct,
     /// Hashes of names that lately matched nothing, each at a place that it names itself.
     quiet_names: Vec<u64>,
     /// Matches withheld since the indicator was not valid yet.
@@ -179,8 +198,9 @@ const QUIET_NAMES: usize = 1 << 12;
 impl Default for Hits {
     fn default() -> Self {
         Self {
-            seen: Vec::new(),
+            seen: Distinct::default(),
             fresh: 0,
+            withheld: Distinct::default(),
             quiet_names: vec![0; QUIET_NAMES],
             not_yet_valid: 0,
             expired: 0,
@@ -193,19 +213,20 @@ impl Hits {
     #[inline]
     pub fn begin(&mut self) {
         self.seen.clear();
+        self.withheld.clear();
         self.fresh = 0;
     }
 
     /// Whether something was added since the last [`Hits::take_fresh`].
     #[inline]
     pub fn any_fresh(&self) -> bool {
-        self.fresh < self.seen.len()
+        self.fresh < self.seen.ordinals.len()
     }
 
     /// What was added since the last call.
     pub fn take_fresh(&mut self) -> &[u32] {
-        let fresh = self.seen.get(self.fresh..).unwrap_or_default();
-        self.fresh = self.seen.len();
+        let fresh = self.seen.ordinals.get(self.fresh..).unwrap_or_default();
+        self.fresh = self.seen.ordinals.len();
         fresh
     }
 
@@ -216,13 +237,51 @@ impl Hits {
 
     /// Grows whenever something is counted, valid or not.
     const fn counted(&self) -> u64 {
-        self.seen.len() as u64 + self.not_yet_valid + self.expired
+        self.seen.ordinals.len() as u64 + self.not_yet_valid + self.expired
     }
 
     fn add(&mut self, ordinal: u32) {
-        if !self.seen.contains(&ordinal) {
-            self.seen.push(ordinal);
+        self.seen.insert(ordinal);
+    }
+
+    /// Whether nothing was counted in this scope, valid or not.
+    const fn is_empty(&self) -> bool {
+        self.seen.ordinals.is_empty() && self.withheld.ordinals.is_empty()
+    }
+}
+
+/// Ordinals, each once, in the order in which they came.
+#[derive(Debug, Default)]
+struct Distinct {
+    ordinals: Vec<u32>,
+    /// The same once there are more than a [`FEW`]; empty before.
+    many: HashSet<u32>,
+}
+
+/// Ordinals that are looked through one by one, which beats hashing.
+const FEW: usize = 32;
+
+impl Distinct {
+    #[inline]
+    fn clear(&mut self) {
+        self.ordinals.clear();
+        self.many.clear();
+    }
+
+    /// Adds one; whether it is new.
+    fn insert(&mut self, ordinal: u32) -> bool {
+        let known = if self.ordinals.len() <= FEW {
+            self.ordinals.contains(&ordinal)
+        } else {
+            if self.many.is_empty() {
+                self.many.extend(&self.ordinals);
+            }
+            !self.many.insert(ordinal)
+        };
+        if !known {
+            self.ordinals.push(ordinal);
         }
+        !known
     }
 }
 
@@ -236,15 +295,23 @@ impl Matcher {
             KeyKind::CertificateSha1,
             KeyKind::CertificateSha256,
         ];
+        let addresses = set.has_addresses() || programs.scans(ObjectKind::Address);
         let wants = Wants {
             md5: set.has(KeyKind::FileMd5) || reads.md5,
             sha1: set.has(KeyKind::FileSha1) || reads.sha1,
             sha256: set.has(KeyKind::FileSha256) || reads.sha256,
             file_names: set.has(KeyKind::FileName) || reads.files,
+            links: set.has(KeyKind::Domain)
+                || set.has(KeyKind::Url)
+                || addresses
+                || programs.scans(ObjectKind::Domain)
+                || programs.scans(ObjectKind::Url),
             certificates: certificates.into_iter().any(|k| set.has(k)) || reads.certificates,
             ja3: set.has(KeyKind::Ja3) || reads.ja3,
             ja3s: set.has(KeyKind::Ja3s) || reads.ja3s,
             ja4: set.has(KeyKind::Ja4) || reads.ja4,
+            hassh: set.has(KeyKind::Hassh) || reads.hassh,
+            hassh_server: set.has(KeyKind::HasshServer) || reads.hassh_server,
         };
         let walks_parents =
             subdomains.always || subdomains.always_of_source.contains(&true) || set.has_subtrees();
@@ -253,6 +320,7 @@ impl Matcher {
             clock,
             subdomains,
             walks_parents,
+            addresses,
             wants,
             set,
         }
@@ -296,14 +364,14 @@ impl Matcher {
     #[inline]
     pub fn domain(&self, name: &str, resolves_to: &[IpAddr], now: Timestamp, hits: &mut Hits) {
         let hash = self.set.key().bytes(name.as_bytes());
-        let (before, already) = (hits.counted(), hits.seen.len());
+        let (before, already) = (hits.counted(), !hits.is_empty());
         if *hits.quiet_name(hash) == hash {
             return;
         }
         self.domain_with_parents(name, hash, resolves_to, now, hits);
         // what was seen in this scope before does not count again, so only an empty scope proves
         // that a name matches nothing
-        if hits.counted() == before && already == 0 && !self.programs.reads.resolved {
+        if hits.counted() == before && !already && !self.programs.reads.resolved {
             *hits.quiet_name(hash) = hash;
         }
     }
@@ -328,7 +396,8 @@ impl Matcher {
             for (dot, _) in name.match_indices('.') {
                 let parent = name.get(dot + 1..).unwrap_or_default().as_bytes();
                 if let Some(packed) = table.find(key.bytes(parent), parent) {
-                    self.set.unpack(packed, &mut |posting| self.below(posting, now, hits));
+                    self.set
+                        .unpack(packed, &mut |posting| self.below(posting, now, hits));
                 }
             }
         }
@@ -352,6 +421,68 @@ impl Matcher {
         }
     }
 
+    /// Whether mail addresses are looked up in any way.
+    pub fn wants_mailboxes(&self) -> bool {
+        self.set.has(KeyKind::EmailAddr) || self.programs.scans(ObjectKind::Mailbox)
+    }
+
+    /// Whether mails as a whole are looked at in any way.
+    pub fn wants_mails(&self) -> bool {
+        self.wants_mailboxes()
+            || self.set.has(KeyKind::EmailSubject)
+            || self.programs.scans(ObjectKind::Mail)
+    }
+
+    /// Whether addresses are looked up in any way.
+    pub const fn wants_addresses(&self) -> bool {
+        self.addresses
+    }
+
+    /// A mail address in normal form; `display_name`: beside it, empty where there is none.
+    pub fn mailbox(&self, address: &str, display_name: &str, now: Timestamp, hits: &mut Hits) {
+        let view = MailboxView {
+            address,
+            display_name,
+        };
+        let value = address.as_bytes();
+        self.key(
+            KeyKind::EmailAddr,
+            value,
+            ObjectKind::Mailbox,
+            &view,
+            now,
+            hits,
+        );
+        if self.programs.scans(ObjectKind::Mailbox) {
+            self.scan(ObjectKind::Mailbox, value, &view, now, hits);
+        }
+    }
+
+    /// A mail as a whole: its subject, and patterns over it.
+    pub fn mail(&self, view: &MailView<'_>, now: Timestamp, hits: &mut Hits) {
+        if let Some(subject) = view.subject() {
+            self.key(
+                KeyKind::EmailSubject,
+                subject.as_bytes(),
+                ObjectKind::Mail,
+                view,
+                now,
+                hits,
+            );
+        }
+        for address in view.addresses() {
+            self.each_posting(KeyKind::EmailAddr, address.as_bytes(), &mut |posting| {
+                // an address alone is what `mailbox` looks up
+                if let Posting::Program(number) = posting {
+                    self.run(number, ObjectKind::Mail, view, now, hits);
+                }
+            });
+        }
+        if self.programs.scans(ObjectKind::Mail) {
+            self.scan(ObjectKind::Mail, view.text().as_bytes(), view, now, hits);
+        }
+    }
+
     /// One digest of a transferred file, or its name.
     pub fn file_value(
         &self,
@@ -366,13 +497,27 @@ impl Matcher {
 
     /// A transferred file by all but its digests: its name, and patterns over it.
     pub fn file(&self, file: &File<'_>, now: Timestamp, hits: &mut Hits) {
-        let view = file_view(file);
-        if let Some(name) = file.name {
-            self.key(KeyKind::FileName, name.as_bytes(), ObjectKind::File, &view, now, hits);
+        self.file_object(&file_view(file), now, hits);
+    }
+
+    /// The name of a file of which nothing else is known.
+    pub fn file_name(&self, name: &str, now: Timestamp, hits: &mut Hits) {
+        let view = FileView {
+            name: Some(name),
+            size: None,
+            mime_type: None,
+            hashes: Hashes::default(),
+        };
+        self.file_object(&view, now, hits);
+    }
+
+    fn file_object(&self, view: &FileView<'_>, now: Timestamp, hits: &mut Hits) {
+        let name = view.name.unwrap_or_default().as_bytes();
+        if view.name.is_some() {
+            self.key(KeyKind::FileName, name, ObjectKind::File, view, now, hits);
         }
         if self.programs.scans(ObjectKind::File) {
-            let name = file.name.unwrap_or_default();
-            self.scan(ObjectKind::File, name.as_bytes(), &view, now, hits);
+            self.scan(ObjectKind::File, name, view, now, hits);
         }
     }
 
@@ -386,7 +531,10 @@ impl Matcher {
         now: Timestamp,
         hits: &mut Hits,
     ) {
-        let view = CertificateView { certificate, hashes: *hashes };
+        let view = CertificateView {
+            certificate,
+            hashes: *hashes,
+        };
         self.key(kind, digest, ObjectKind::Certificate, &view, now, hits);
     }
 
@@ -399,7 +547,10 @@ impl Matcher {
         hits: &mut Hits,
     ) {
         if self.programs.scans(ObjectKind::Certificate) {
-            let view = CertificateView { certificate, hashes: *hashes };
+            let view = CertificateView {
+                certificate,
+                hashes: *hashes,
+            };
             self.scan(ObjectKind::Certificate, b"", &view, now, hits);
         }
     }
@@ -468,6 +619,16 @@ impl Matcher {
         self.traffic(Stage::ServerHello, view, now, hits);
     }
 
+    /// Patterns over an SSH client's key exchange.
+    pub fn client_kex(&self, view: &TrafficView<'_>, now: Timestamp, hits: &mut Hits) {
+        self.traffic(Stage::ClientKex, view, now, hits);
+    }
+
+    /// Patterns over an SSH server's key exchange.
+    pub fn server_kex(&self, view: &TrafficView<'_>, now: Timestamp, hits: &mut Hits) {
+        self.traffic(Stage::ServerKex, view, now, hits);
+    }
+
     fn traffic(&self, stage: Stage, view: &TrafficView<'_>, now: Timestamp, hits: &mut Hits) {
         if !self.programs.wants_stage(stage) {
             return;
@@ -498,7 +659,12 @@ impl Matcher {
         for (kind, end) in ports {
             self.each_posting(kind, &End::port(&end).to_be_bytes(), &mut call);
         }
-        for (kind, text) in [(KeyKind::Ja3, view.ja3), (KeyKind::Ja3s, view.ja3s)] {
+        for (kind, text) in [
+            (KeyKind::Ja3, view.ja3),
+            (KeyKind::Ja3s, view.ja3s),
+            (KeyKind::Hassh, view.hassh),
+            (KeyKind::HasshServer, view.hassh_server),
+        ] {
             if let Some(digest) = text.and_then(|t| u128::from_str_radix(t, 16).ok()) {
                 self.each_posting(kind, &digest.to_be_bytes(), &mut call);
             }
@@ -634,9 +800,9 @@ impl Matcher {
         };
         let attributes = self.set.attributes(ordinal);
         if now < attributes.valid_from {
-            hits.not_yet_valid += 1;
+            hits.not_yet_valid += u64::from(hits.withheld.insert(ordinal));
         } else if now >= attributes.valid_until {
-            hits.expired += 1;
+            hits.expired += u64::from(hits.withheld.insert(ordinal));
         } else {
             hits.add(ordinal);
         }
@@ -644,5 +810,10 @@ impl Matcher {
 }
 
 const fn file_view<'f>(file: &'f File<'_>) -> FileView<'f> {
-    FileView { name: file.name, size: file.size, mime_type: file.mime_type, hashes: file.hashes }
+    FileView {
+        name: file.name,
+        size: Some(file.size),
+        mime_type: file.mime_type,
+        hashes: file.hashes,
+    }
 }

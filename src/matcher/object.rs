@@ -4,8 +4,12 @@ use crate::flow::End;
 use crate::indicator::pattern::ObjectView;
 use crate::indicator::pattern::Step;
 use crate::indicator::pattern::Value;
+use crate::observable::mail;
 use crate::protocol::Hashes;
 use crate::protocol::http::HttpRequest;
+use crate::protocol::smtp::Mail;
+use crate::protocol::smtp::Role;
+use crate::protocol::smtp::decode_value;
 use crate::protocol::tls::Certificate;
 use crate::time::Timestamp;
 use std::fmt::Write as _;
@@ -30,7 +34,8 @@ pub(crate) struct UrlView<'a>(pub(crate) &'a str);
 #[derive(Debug)]
 pub(crate) struct FileView<'a> {
     pub(crate) name: Option<&'a str>,
-    pub(crate) size: u64,
+    /// `None`: not known.
+    pub(crate) size: Option<u64>,
     pub(crate) mime_type: Option<&'a str>,
     pub(crate) hashes: Hashes,
 }
@@ -40,6 +45,21 @@ pub(crate) struct FileView<'a> {
 pub(crate) struct CertificateView<'a> {
     pub(crate) certificate: &'a Certificate<'a>,
     pub(crate) hashes: Hashes,
+}
+
+/// A mail address in normal form.
+#[derive(Debug)]
+pub(crate) struct MailboxView<'a> {
+    pub(crate) address: &'a str,
+    pub(crate) display_name: &'a str,
+}
+
+/// A mail, with what its header says of people.
+#[derive(Debug)]
+pub struct MailView<'a> {
+    mail: &'a Mail<'a>,
+    subject: Option<String>,
+    mailboxes: Vec<(Role, String, String)>,
 }
 
 /// A flow, with the message that makes it interesting now.
@@ -63,6 +83,10 @@ pub struct TrafficView<'a> {
     pub ja3s: Option<&'a str>,
     /// Of the ClientHello that was just completed.
     pub ja4: Option<&'a str>,
+    /// Of the SSH client's key exchange that was just completed, in hex.
+    pub hassh: Option<&'a str>,
+    /// Of the SSH server's key exchange that was just completed, in hex.
+    pub hassh_server: Option<&'a str>,
 }
 
 impl ObjectView for AddressView {
@@ -112,6 +136,148 @@ impl ObjectView for UrlView<'_> {
     }
 }
 
+impl ObjectView for MailboxView<'_> {
+    fn object_type(&self) -> &str {
+        "email-addr"
+    }
+
+    fn resolve(&self, steps: &[Step], visit: &mut dyn FnMut(Value<'_>)) {
+        match (first_name(steps), steps) {
+            ("value", [_]) => visit(Value::String(self.address)),
+            ("display_name", [_]) if !self.display_name.is_empty() => {
+                visit(Value::String(self.display_name));
+            }
+            _ => {}
+        }
+    }
+}
+
+impl<'a> MailView<'a> {
+    /// Reads the parts of a header that are always looked at.
+    pub fn new(mail: &'a Mail<'a>) -> Self {
+        let mut mailboxes = Vec::new();
+        mail.for_each_address(&mut |role, mailbox| {
+            if let Some(address) = mail::normalise(mailbox.address) {
+                mailboxes.push((role, address.into_owned(), mailbox.display_name.to_owned()));
+            }
+        });
+        Self {
+            mail,
+            subject: mail.subject(),
+            mailboxes,
+        }
+    }
+
+    /// The subject, decoded.
+    pub fn subject(&self) -> Option<&str> {
+        self.subject.as_deref()
+    }
+
+    /// Every address of the header and the name beside it, in normal form and in their order.
+    pub fn mailboxes(&self) -> impl Iterator<Item = (Role, &str, &str)> {
+        self.mailboxes
+            .iter()
+            .map(|(role, address, name)| (*role, &**address, &**name))
+    }
+
+    /// Every address of the header in normal form.
+    pub fn addresses(&self) -> impl Iterator<Item = &str> {
+        self.mailboxes.iter().map(|(_, address, _)| &**address)
+    }
+
+    /// All that a pattern can look at, as one text.
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::new();
+        for (_, value) in self.mail.fields() {
+            text.push_str(&decode_value(value));
+            text.push('\n');
+        }
+        for (_, address, name) in &self.mailboxes {
+            for piece in [address, name] {
+                text.push_str(piece);
+                text.push('\n');
+            }
+        }
+        text
+    }
+
+    /// The mailboxes of one role.
+    fn visit_mailboxes(
+        &self,
+        role: Role,
+        at: Option<&Step>,
+        rest: &[Step],
+        visit: &mut dyn FnMut(Value<'_>),
+    ) {
+        let of_role = self.mailboxes.iter().filter(|(r, _, _)| *r == role);
+        for (number, (_, address, display_name)) in of_role.enumerate() {
+            if !is_chosen(number, at) {
+                continue;
+            }
+            match rest {
+                [] => visit(Value::Structure),
+                [Step::Key(key)] if key == "type" => visit(Value::String("email-addr")),
+                rest => MailboxView {
+                    address,
+                    display_name,
+                }
+                .resolve(rest, visit),
+            }
+        }
+    }
+
+    fn visit_fields(&self, name: &str, at: Option<&Step>, visit: &mut dyn FnMut(Value<'_>)) {
+        for (number, value) in self.mail.values(name).enumerate() {
+            if is_chosen(number, at) {
+                visit(Value::String(&value));
+            }
+        }
+    }
+}
+
+impl ObjectView for MailView<'_> {
+    fn object_type(&self) -> &str {
+        "email-message"
+    }
+
+    fn resolve(&self, steps: &[Step], visit: &mut dyn FnMut(Value<'_>)) {
+        let first = Some(&Step::Index(0));
+        match (first_name(steps), steps) {
+            ("subject", [_]) => self
+                .subject()
+                .into_iter()
+                .for_each(|s| visit(Value::String(s))),
+            ("is_multipart", [_]) => visit(Value::Boolean(self.mail.is_multipart())),
+            ("message_id", [_]) => self.visit_fields("message-id", first, visit),
+            ("content_type", [_]) => self.visit_fields("content-type", first, visit),
+            // STIX 2.1 section 6.6: one author; those of a list are each looked at
+            ("from_ref", [_, rest @ ..]) => self.visit_mailboxes(Role::From, None, rest, visit),
+            ("sender_ref", [_, rest @ ..]) => {
+                self.visit_mailboxes(Role::Sender, None, rest, visit);
+            }
+            ("to_refs", [_, at, rest @ ..]) => {
+                self.visit_mailboxes(Role::To, Some(at), rest, visit);
+            }
+            ("cc_refs", [_, at, rest @ ..]) => {
+                self.visit_mailboxes(Role::Cc, Some(at), rest, visit);
+            }
+            ("bcc_refs", [_, at, rest @ ..]) => {
+                self.visit_mailboxes(Role::Bcc, Some(at), rest, visit);
+            }
+            ("received_lines", [_, at]) => self.visit_fields("received", Some(at), visit),
+            ("additional_header_fields", [_, Step::Key(name)]) => {
+                self.visit_fields(name, None, visit);
+            }
+            ("additional_header_fields", [_, Step::Key(name), at]) => {
+                self.visit_fields(name, Some(at), visit);
+            }
+            ("to_refs" | "cc_refs" | "bcc_refs" | "received_lines", [_])
+            | ("additional_header_fields", [_]) => visit(Value::Structure),
+            _ => {}
+        }
+    }
+}
+
 impl ObjectView for FileView<'_> {
     fn object_type(&self) -> &str {
         "file"
@@ -121,7 +287,9 @@ impl ObjectView for FileView<'_> {
         match steps {
             [Step::Key(only)] => match only.as_str() {
                 "name" => self.name.into_iter().for_each(|n| visit(Value::String(n))),
-                "size" => visit(Value::Integer(i64::try_from(self.size).unwrap_or(i64::MAX))),
+                "size" => self.size.into_iter().for_each(|size| {
+                    visit(Value::Integer(i64::try_from(size).unwrap_or(i64::MAX)));
+                }),
                 "mime_type" => self
                     .mime_type
                     .into_iter()
@@ -195,12 +363,7 @@ impl TrafficView<'_> {
         let Some(http) = self.http else { return };
         let matching = http.headers().filter(|(n, _)| n.eq_ignore_ascii_case(name));
         for (number, (_, value)) in matching.enumerate() {
-            let wanted = match at {
-                None | Some(Step::Any) => true,
-                Some(Step::Index(index)) => *index == number,
-                Some(Step::Key(_)) => false,
-            };
-            if wanted {
+            if is_chosen(number, at) {
                 visit(Value::String(&String::from_utf8_lossy(value)));
             }
         }
@@ -247,6 +410,8 @@ impl ObjectView for TrafficView<'_> {
             ("x_ja3_hash", [_]) => text(self.ja3),
             ("x_ja3s_hash", [_]) => text(self.ja3s),
             ("x_ja4", [_]) => text(self.ja4),
+            ("x_hassh", [_]) => text(self.hassh),
+            ("x_hassh_server", [_]) => text(self.hassh_server),
             ("extensions", [_, Step::Key(extension), rest @ ..])
                 if extension == "http-request-ext" && self.http.is_some() =>
             {
@@ -258,7 +423,10 @@ impl ObjectView for TrafficView<'_> {
                             visit(Value::String(&http.method.to_ascii_lowercase()));
                         }
                         "request_value" => visit(Value::String(http.target)),
-                        "request_version" => visit(Value::String(&format!("HTTP/{}.{}", http.version.major, http.version.minor))),
+                        "request_version" => visit(Value::String(&format!(
+                            "HTTP/{}.{}",
+                            http.version.major, http.version.minor
+                        ))),
                         "request_header" => visit(Value::Structure),
                         _ => {}
                     },
@@ -301,6 +469,15 @@ fn first_name(steps: &[Step]) -> &str {
     match steps.first() {
         Some(Step::Key(name)) => name,
         _ => "",
+    }
+}
+
+/// Whether a step names the element of this number; none names all.
+fn is_chosen(number: usize, at: Option<&Step>) -> bool {
+    match at {
+        None | Some(Step::Any) => true,
+        Some(Step::Index(index)) => *index == number,
+        Some(Step::Key(_)) => false,
     }
 }
 

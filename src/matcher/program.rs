@@ -2,11 +2,13 @@
 
 use crate::indicator::pattern::Comparison;
 use crate::indicator::pattern::Literal;
+use crate::indicator::pattern::ObjectPath;
 use crate::indicator::pattern::Observation;
 use crate::indicator::pattern::Operand;
 use crate::indicator::pattern::Operator;
 use crate::indicator::pattern::Pattern;
 use crate::indicator::pattern::Spec;
+use crate::indicator::pattern::Step;
 use crate::indicator::pattern::Test;
 use crate::matcher::lower;
 use crate::matcher::set::IndicatorSet;
@@ -25,10 +27,12 @@ pub(crate) enum ObjectKind {
     File,
     Certificate,
     Traffic,
+    Mailbox,
+    Mail,
 }
 
 impl ObjectKind {
-    pub(crate) const COUNT: usize = 6;
+    pub(crate) const COUNT: usize = 8;
 }
 
 /// When everything that a traffic program asks of is known.
@@ -44,10 +48,14 @@ pub(crate) enum Stage {
     ClientHello,
     /// At a TLS ServerHello.
     ServerHello,
+    /// At the key exchange of an SSH client.
+    ClientKex,
+    /// At the key exchange of an SSH server.
+    ServerKex,
 }
 
 impl Stage {
-    pub(crate) const COUNT: usize = 5;
+    pub(crate) const COUNT: usize = 7;
 
     /// Whether one event can answer what belongs to both.
     pub(crate) fn joins(self, other: Self) -> bool {
@@ -127,6 +135,8 @@ pub(crate) struct Reads {
     pub(crate) ja3: bool,
     pub(crate) ja3s: bool,
     pub(crate) ja4: bool,
+    pub(crate) hassh: bool,
+    pub(crate) hassh_server: bool,
     pub(crate) resolved: bool,
 }
 
@@ -274,10 +284,23 @@ impl Reads {
                     self.ja3 |= name.ends_with("x_ja3_hash");
                     self.ja3s |= name.ends_with("x_ja3s_hash");
                     self.ja4 |= name.ends_with("x_ja4");
+                    self.hassh |= name.ends_with("x_hassh");
+                    self.hassh_server |= name.ends_with("x_hassh_server");
                 }
                 _ => {}
             }
         });
+    }
+}
+
+/// Whether the text of an object that is searched holds what is at this path.
+fn is_searched(path: &ObjectPath) -> bool {
+    let only = |name: &str| matches!(path.steps.as_slice(), [Step::Key(key)] if key == name);
+    match path.object_type.as_str() {
+        "ipv4-addr" | "ipv6-addr" | "domain-name" | "url" | "email-addr" => only("value"),
+        "file" => only("name"),
+        "email-message" => true,
+        _ => false,
     }
 }
 
@@ -289,11 +312,19 @@ fn needed_text(comparison: &Comparison) -> Option<String> {
             .filter_map(needed_text)
             .max_by_key(String::len),
         Comparison::Property {
+            path,
+            operator: Operator::Equal,
+            operand: Operand::One(Literal::String(text)),
+            negated: false,
+        } if path.object_type == "email-message" => {
+            Some(text.clone()).filter(|text| text.len() >= MIN_NEEDED_TEXT && text.is_ascii())
+        }
+        Comparison::Property {
+            path,
             operator: Operator::Like,
             operand: Operand::One(Literal::String(wildcard)),
             negated: false,
-            ..
-        } => wildcard
+        } if is_searched(path) => wildcard
             .split(['%', '_'])
             .max_by_key(|piece| piece.len())
             // what is not ASCII may be written in several ways that are the same text

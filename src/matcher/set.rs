@@ -10,7 +10,7 @@
 //! header       magic "WPSET\0\r\n", format version, byte order, lengths, checksum, hash key, counts
 //! directory    offset and length of each section, in the order of `Section`
 //! sections     8-byte aligned
-//! explain      records one after the other, then the index (JSON) and its length
+//! explain      records one after the other, then the index (JSON), each with length and checksum
 //! ```
 //!
 //! Numbers are little endian. The match part of a file is read into pages of
@@ -39,13 +39,12 @@ use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::OnceLock;
 
 /// First bytes of a set: unlike any text, and damaged by transfers that touch line ends.
 pub const MAGIC: [u8; 8] = *b"WPSET\0\r\n";
 
 /// Version of the format: raised with every change that an older program would misread.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Reads 0x04030201 where the byte order differs.
 const BYTE_ORDER: u32 = 0x0102_0304;
@@ -112,11 +111,19 @@ pub enum KeyKind {
     DestinationPort,
     /// Source port, likewise.
     SourcePort,
+    /// 16 bytes.
+    Hassh,
+    /// 16 bytes.
+    HasshServer,
+    /// Normal form of [`crate::observable::mail`].
+    EmailAddr,
+    /// Subject of a mail, decoded.
+    EmailSubject,
 }
 
 impl KeyKind {
     /// How many there are.
-    pub const COUNT: usize = 16;
+    pub const COUNT: usize = 20;
 
     /// Every kind, in the order of their tables.
     pub const ALL: [Self; Self::COUNT] = [
@@ -136,6 +143,10 @@ impl KeyKind {
         Self::UserAgent,
         Self::DestinationPort,
         Self::SourcePort,
+        Self::Hassh,
+        Self::HasshServer,
+        Self::EmailAddr,
+        Self::EmailSubject,
     ];
 }
 
@@ -238,7 +249,7 @@ pub struct IndicatorSet {
     indicators: u64,
     subtrees: bool,
     explain: ExplainPart,
-    index: OnceLock<ExplainIndex>,
+    index: ExplainIndex,
 }
 
 /// Where the match part lies.
@@ -335,7 +346,10 @@ impl IndicatorSet {
 
     /// From both parts in memory.
     pub(crate) fn from_parts(match_part: Vec<u8>, explain_part: Vec<u8>) -> Result<Self, SetError> {
-        Self::new(MatchPart::Heap(match_part), ExplainPart::Memory(explain_part))
+        Self::new(
+            MatchPart::Heap(match_part),
+            ExplainPart::Memory(explain_part),
+        )
     }
 
     fn new(match_part: MatchPart, explain: ExplainPart) -> Result<Self, SetError> {
@@ -363,15 +377,19 @@ impl IndicatorSet {
                 .ok_or(SetError::Damaged("a section lies outside"))?;
             sections.push(range);
         }
-        Ok(Self {
+        let mut set = Self {
             sections,
             key: header.key,
             indicators: header.indicators,
             subtrees: header.subtrees,
             explain,
-            index: OnceLock::new(),
+            index: ExplainIndex::default(),
             bytes: match_part,
-        })
+        };
+        set.index = set
+            .read_index()
+            .ok_or(SetError::Damaged("its explanations"))?;
+        Ok(set)
     }
 
     /// Indicators that can match.
@@ -400,8 +418,8 @@ impl IndicatorSet {
         }
     }
 
-    /// What an indicator is, for people. An ordinal outside, or a file that was cut short
-    /// meanwhile, gives empty details rather than an error in the middle of a report.
+    /// What an indicator is, for people. Empty, without even an id, where its explanation was
+    /// damaged or cut off since the set was opened.
     pub fn details(&self, ordinal: u32) -> Details {
         let start = usize::try_from(ordinal)
             .ok()
@@ -414,7 +432,7 @@ impl IndicatorSet {
                     .ok()
             })
             .map_or(0, u64::from_le_bytes);
-        let index = self.index();
+        let index = &self.index;
         let mut details = self
             .read_explanation(offset)
             .and_then(|b| decode(&b, index).ok())
@@ -430,12 +448,15 @@ impl IndicatorSet {
     /// Ordinals of the indicators that can match.
     pub fn ordinals(&self) -> impl Iterator<Item = u32> + '_ {
         let records = self.section(RECORDS).chunks_exact(RECORD_LENGTH);
-        records.zip(0..).filter(|(record, _)| u32_at(record, 0) != NO_ATTRIBUTES).map(|(_, n)| n)
+        records
+            .zip(0..)
+            .filter(|(record, _)| u32_at(record, 0) != NO_ATTRIBUTES)
+            .map(|(_, n)| n)
     }
 
     /// Names of the sources that the set was made of.
     pub fn sources(&self) -> &[String] {
-        &self.index().sources
+        &self.index.sources
     }
 
     /// Whether any name of the set stands for those below it as well.
@@ -501,6 +522,15 @@ impl IndicatorSet {
         !self.section(BYTE_TABLES + 4 * kind as usize + 3).is_empty()
     }
 
+    /// Whether any address is looked up.
+    pub(crate) fn has_addresses(&self) -> bool {
+        self.has(KeyKind::Ipv6)
+            || !self.v4().is_empty()
+            || [PREFIXES_V4, PREFIXES_V6]
+                .iter()
+                .any(|first| !self.section(first + 3).is_empty())
+    }
+
     /// The postings that a packed one stands for.
     pub(crate) fn unpack(&self, packed: u32, found: &mut impl FnMut(Posting)) {
         if packed & LIST_FLAG == 0 {
@@ -517,27 +547,28 @@ impl IndicatorSet {
         }
     }
 
-    fn index(&self) -> &ExplainIndex {
-        self.index
-            .get_or_init(|| self.read_index().unwrap_or_default())
-    }
-
     fn read_index(&self) -> Option<ExplainIndex> {
-        let total = self.explain_bytes();
-        let length = u64::from_le_bytes(self.read_at(total.checked_sub(8)?, 8)?.try_into().ok()?);
-        let bytes = self.read_at(total.checked_sub(8)?.checked_sub(length)?, length)?;
-        serde_json::from_slice(&bytes).ok()
+        let end = self.explain_bytes().checked_sub(INDEX_TAIL)?;
+        let tail = self.read_at(end, INDEX_TAIL)?;
+        let length = u64_at(&tail, 0);
+        let bytes = self.read_at(end.checked_sub(length)?, length)?;
+        let whole = u64::from(crc32fast::hash(&bytes)) == u64_at(&tail, 1);
+        whole.then(|| serde_json::from_slice(&bytes).ok())?
     }
 
-    /// A record: its length, then itself.
+    /// A record, if it is as it was written.
     fn read_explanation(&self, offset: u64) -> Option<Vec<u8>> {
-        let length = u32::from_le_bytes(self.read_at(offset, 4)?.try_into().ok()?);
-        self.read_at(offset.checked_add(4)?, u64::from(length))
+        let head = self.read_at(offset, RECORD_HEAD as u64)?;
+        let start = offset.checked_add(RECORD_HEAD as u64)?;
+        let record = self.read_at(start, u64::from(u32_at(&head, 0)))?;
+        (crc32fast::hash(&record) == u32_at(&head, 1)).then_some(record)
     }
 
     fn read_at(&self, offset: u64, length: u64) -> Option<Vec<u8>> {
         let end = offset.checked_add(length)?;
-        if end > self.explain_bytes() || length > MAX_EXPLANATION.max(self.bytes.bytes().len()) as u64 {
+        if end > self.explain_bytes()
+            || length > MAX_EXPLANATION.max(self.bytes.bytes().len()) as u64
+        {
             return None;
         }
         match &self.explain {
@@ -641,7 +672,7 @@ fn contexts(index: &ExplainIndex, numbers: &[u32]) -> Vec<Context> {
 /// Appends the explanation of one indicator and returns where it begins.
 pub(crate) fn encode(out: &mut Vec<u8>, shared: u32, details: &Explanation<'_>) -> u64 {
     let start = out.len() as u64;
-    out.extend([0; 4]);
+    out.extend([0; RECORD_HEAD]);
     out.extend(shared.to_be_bytes());
     out.push(u8::from(details.derived_id) | u8::from(details.name.is_some()) << 1);
     for time in [
@@ -660,12 +691,28 @@ pub(crate) fn encode(out: &mut Vec<u8>, shared: u32, details: &Explanation<'_>) 
         out.extend((text.len() as u32).to_be_bytes());
         out.extend(text.as_bytes());
     }
-    let length = (out.len() as u64 - start - 4) as u32;
-    if let Some(place) = out.get_mut(start as usize..start as usize + 4) {
-        place.copy_from_slice(&length.to_le_bytes());
+    let body = start as usize + RECORD_HEAD;
+    let record = out.get(body..).unwrap_or_default();
+    let head = [record.len() as u32, crc32fast::hash(record)];
+    if let Some(place) = out.get_mut(start as usize..body) {
+        place.copy_from_slice(&head.map(u32::to_le_bytes).concat());
     }
     start
 }
+
+/// Appends the index that explanations share: itself, its length, its checksum.
+pub(crate) fn encode_index(out: &mut Vec<u8>, index: &ExplainIndex) {
+    let text = serde_json::to_vec(index).unwrap_or_default();
+    out.extend_from_slice(&text);
+    out.extend((text.len() as u64).to_le_bytes());
+    out.extend(u64::from(crc32fast::hash(&text)).to_le_bytes());
+}
+
+/// Bytes before an explanation: its length and its checksum.
+const RECORD_HEAD: usize = 8;
+
+/// Bytes behind the index: its length and its checksum.
+const INDEX_TAIL: u64 = 16;
 
 /// What an explanation says of one indicator alone.
 pub(crate) struct Explanation<'a> {

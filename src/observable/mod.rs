@@ -1,5 +1,6 @@
 //! Observables: typed values seen in traffic, in one normal form, and where.
 
+pub mod mail;
 pub mod name;
 
 use std::fmt;
@@ -15,6 +16,10 @@ pub enum ObservableType {
     DomainName,
     /// `url`
     Url,
+    /// `email-addr`
+    EmailAddr,
+    /// `email-message`
+    EmailMessage,
     /// `file`
     File,
     /// `x509-certificate`
@@ -31,6 +36,8 @@ impl ObservableType {
             Self::Ipv6Addr => "ipv6-addr",
             Self::DomainName => "domain-name",
             Self::Url => "url",
+            Self::EmailAddr => "email-addr",
+            Self::EmailMessage => "email-message",
             Self::File => "file",
             Self::X509Certificate => "x509-certificate",
             Self::NetworkTraffic => "network-traffic",
@@ -69,6 +76,10 @@ pub enum Place {
     TlsServerHello,
     /// A certificate that a TLS server showed.
     TlsCertificate,
+    /// The server name of a ClientHello over QUIC.
+    QuicSni,
+    /// A ClientHello over QUIC as a whole (its fingerprint).
+    QuicClientHello,
     /// The host that an HTTP request names.
     HttpHost,
     /// The full URL of an HTTP request.
@@ -83,11 +94,31 @@ pub enum Place {
     HttpRequestBody,
     /// The content that an HTTP response carried.
     HttpResponseBody,
+    /// The key exchange of an SSH client (its fingerprint).
+    SshClientKex,
+    /// The key exchange of an SSH server (its fingerprint).
+    SshServerKex,
+    /// A file that was read or written over SMB.
+    SmbFile,
+    /// The sender that the dialogue of a mail names.
+    SmtpMailFrom,
+    /// A recipient that the dialogue of a mail names.
+    SmtpRcptTo,
+    /// The header of a mail: what it names, and the mail as a whole.
+    SmtpHeader,
+    /// A part of a mail, as a file.
+    SmtpAttachment,
+    /// A link in the text of a mail.
+    SmtpLink,
+    /// A file that went over an FTP data connection.
+    FtpData,
+    /// The name of a file on an FTP control connection.
+    FtpControl,
 }
 
 impl Place {
     /// Every place, in the order of their declaration.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 30] = [
         Self::FlowSrc,
         Self::FlowDst,
         Self::FlowTunnelSrc,
@@ -99,6 +130,8 @@ impl Place {
         Self::TlsClientHello,
         Self::TlsServerHello,
         Self::TlsCertificate,
+        Self::QuicSni,
+        Self::QuicClientHello,
         Self::HttpHost,
         Self::HttpUrl,
         Self::HttpUserAgent,
@@ -106,6 +139,16 @@ impl Place {
         Self::HttpRequest,
         Self::HttpRequestBody,
         Self::HttpResponseBody,
+        Self::SshClientKex,
+        Self::SshServerKex,
+        Self::SmbFile,
+        Self::SmtpMailFrom,
+        Self::SmtpRcptTo,
+        Self::SmtpHeader,
+        Self::SmtpAttachment,
+        Self::SmtpLink,
+        Self::FtpData,
+        Self::FtpControl,
     ];
 
     /// The name that events carry.
@@ -122,6 +165,8 @@ impl Place {
             Self::TlsClientHello => "tls.client_hello",
             Self::TlsServerHello => "tls.server_hello",
             Self::TlsCertificate => "tls.certificate",
+            Self::QuicSni => "quic.sni",
+            Self::QuicClientHello => "quic.client_hello",
             Self::HttpHost => "http.host",
             Self::HttpUrl => "http.url",
             Self::HttpUserAgent => "http.user_agent",
@@ -129,13 +174,26 @@ impl Place {
             Self::HttpRequest => "http.request",
             Self::HttpRequestBody => "http.request.body",
             Self::HttpResponseBody => "http.response.body",
+            Self::SshClientKex => "ssh.client_kex",
+            Self::SshServerKex => "ssh.server_kex",
+            Self::SmbFile => "smb.file",
+            Self::SmtpMailFrom => "smtp.mail_from",
+            Self::SmtpRcptTo => "smtp.rcpt_to",
+            Self::SmtpHeader => "smtp.header",
+            Self::SmtpAttachment => "smtp.attachment",
+            Self::SmtpLink => "smtp.link",
+            Self::FtpData => "ftp.data",
+            Self::FtpControl => "ftp.control",
         }
     }
 
-    /// Whether a message merely *names* an address here: such a match is
+    /// Whether a message merely *names* what matched here: such a match is
     /// reported and never blocks by itself.
     pub const fn names_only(self) -> bool {
-        matches!(self, Self::DnsAnswer | Self::HttpHeader)
+        matches!(
+            self,
+            Self::DnsAnswer | Self::HttpHeader | Self::SmtpHeader | Self::SmtpLink
+        )
     }
 }
 

@@ -9,9 +9,15 @@
 
 pub mod digest;
 pub mod dns;
+pub mod ftp;
 pub mod http;
+pub mod http2;
+pub mod quic;
 pub mod registry;
+pub mod smb;
+pub mod smtp;
 pub mod socks;
+pub mod ssh;
 pub mod tls;
 
 use crate::flow::Direction;
@@ -52,6 +58,8 @@ pub struct Wants {
     pub sha256: bool,
     /// Names or sizes of transferred files (content need not be hashed).
     pub file_names: bool,
+    /// Links in the texts of mails.
+    pub links: bool,
     /// TLS certificates, in any way.
     pub certificates: bool,
     /// JA3 of TLS clients.
@@ -60,6 +68,10 @@ pub struct Wants {
     pub ja3s: bool,
     /// JA4 of TLS clients.
     pub ja4: bool,
+    /// HASSH of SSH clients.
+    pub hassh: bool,
+    /// HASSH of SSH servers.
+    pub hassh_server: bool,
 }
 
 impl Wants {
@@ -69,10 +81,13 @@ impl Wants {
         sha1: true,
         sha256: true,
         file_names: true,
+        links: true,
         certificates: true,
         ja3: true,
         ja3s: true,
         ja4: true,
+        hassh: true,
+        hassh_server: true,
     };
 
     /// Whether any digest of file contents is asked for.
@@ -91,18 +106,28 @@ impl Wants {
 pub enum Message<'a> {
     /// A DNS query or response.
     Dns(dns::DnsMessage<'a>),
-    /// A TLS ClientHello.
+    /// A TLS ClientHello, over TCP or QUIC.
     ClientHello(tls::ClientHello<'a>),
     /// A TLS ServerHello.
     ServerHello(tls::ServerHello<'a>),
     /// One certificate of a TLS Certificate message (up to TLS 1.2).
     Certificate(tls::Certificate<'a>),
-    /// An HTTP/1 request head; sent when the head is complete.
+    /// An HTTP request head; sent when the head is complete.
     HttpRequest(http::HttpRequest<'a>),
-    /// An HTTP/1 response head.
+    /// An HTTP response head.
     HttpResponse(http::HttpResponse<'a>),
+    /// One side's half of an SSH key exchange.
+    Ssh(ssh::KeyExchange<'a>),
+    /// An address that a mail's dialogue named.
+    EnvelopeAddress(smtp::EnvelopeAddress<'a>),
+    /// A mail whose header is complete.
+    Mail(smtp::Mail<'a>),
+    /// The links in a mail's texts; sent when the mail has ended.
+    MailLinks(smtp::MailLinks<'a>),
     /// A file whose transfer has finished.
     File(File<'a>),
+    /// The name of a file whose content goes another way.
+    FileName(FileName<'a>),
     /// Malformed or evasive traffic.
     Anomaly(Anomaly),
 }
@@ -120,6 +145,15 @@ pub struct File<'a> {
     pub mime_type: Option<&'a str>,
     /// Digests of the decoded content; only those asked for, and none when part of it was not seen.
     pub hashes: Hashes,
+}
+
+/// What one flow calls a file that another flow carries.
+#[derive(Clone, Copy, Debug)]
+pub struct FileName<'a> {
+    /// The way that the content went, between the ends of this flow.
+    pub direction: Direction,
+    /// Without folders.
+    pub name: &'a str,
 }
 
 /// Digests of a file or certificate. `None`: not asked for, or not computable.

@@ -1,6 +1,7 @@
 //! What `intel check` prints: source by source, what loads and what does not.
 
 use crate::indicator::SourceReport;
+use crate::report::table::RULED;
 use crate::report::table::Style;
 use crate::report::text::counted;
 use crate::report::text::grouped;
@@ -10,7 +11,6 @@ use comfy_table::Cell;
 use comfy_table::CellAlignment;
 use comfy_table::ContentArrangement;
 use comfy_table::Table;
-use crate::report::table::RULED;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -26,10 +26,16 @@ pub fn render(reports: &[&SourceReport], indicators: u64, style: Style) -> Strin
     count_unseeable(reports, style, &mut out);
     for report in reports {
         for warning in &report.warnings {
-            say(&mut out, &format!("{}: {}", printable(&report.file), printable(warning)));
+            say(
+                &mut out,
+                &format!("{}: {}", printable(&report.file), printable(warning)),
+            );
         }
     }
-    say(&mut out, &format!("{} can match.", counted(indicators, "indicator")));
+    say(
+        &mut out,
+        &format!("{} can match.", counted(indicators, "indicator")),
+    );
     out
 }
 
@@ -40,8 +46,15 @@ fn draw(reports: &[&SourceReport], style: Style) -> String {
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_width(style.width);
     let names = [
-        "source", "loaded", "refused", "unseeable", "expired", "revoked", "superseded",
-        "duplicate", "allowlisted",
+        "source",
+        "loaded",
+        "refused",
+        "unseeable",
+        "expired",
+        "revoked",
+        "superseded",
+        "duplicate",
+        "allowlisted",
     ];
     table.set_header(names);
     for report in reports {
@@ -55,7 +68,11 @@ fn draw(reports: &[&SourceReport], style: Style) -> String {
             report.duplicate,
             report.allowlisted,
         ];
-        let source = shorten(&report.file, usize::from(style.width / 3).max(16)).into_owned();
+        let source = shorten(
+            &printable(&report.file),
+            usize::from(style.width / 3).max(16),
+        )
+        .into_owned();
         let cells = counts.map(|n| Cell::new(grouped(n)).set_alignment(CellAlignment::Right));
         table.add_row(std::iter::once(Cell::new(source)).chain(cells));
     }
@@ -67,16 +84,32 @@ fn list_refused(report: &SourceReport, style: Style, out: &mut String) {
         return;
     }
     let heading = counted(report.refused.len() as u64, "refused object");
-    say(out, &format!("\n{} of {}:", heading, printable(&report.file)));
+    say(
+        out,
+        &format!("\n{} of {}:", heading, printable(&report.file)),
+    );
     for refused in report.refused.iter().take(MAX_LISTED) {
-        let object = if refused.object.is_empty() { "(no id)" } else { &refused.object };
+        let object = if refused.object.is_empty() {
+            "(no id)"
+        } else {
+            &refused.object
+        };
         let line = format!("{} {}: {}", refused.path, object, refused.reason);
         // a long reason wraps on a terminal; only an absurd one is cut
-        say(out, &format!("  {}", shorten(&line, usize::from(style.width) * 4)));
+        say(
+            out,
+            &format!(
+                "  {}",
+                shorten(&printable(&line), usize::from(style.width) * 4)
+            ),
+        );
     }
     let left = report.refused.len().saturating_sub(MAX_LISTED);
     if left > 0 {
-        say(out, &format!("  and {} more; --json lists all", grouped(left as u64)));
+        say(
+            out,
+            &format!("  and {} more; --json lists all", grouped(left as u64)),
+        );
     }
 }
 
@@ -93,11 +126,21 @@ fn count_unseeable(reports: &[&SourceReport], style: Style, out: &mut String) {
     sorted.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
     let left = sorted.len().saturating_sub(MAX_LISTED);
     for (reason, count) in sorted.into_iter().take(MAX_LISTED) {
-        let reason = shorten(reason, usize::from(style.width).saturating_sub(10)).into_owned();
+        let reason = shorten(
+            &printable(reason),
+            usize::from(style.width).saturating_sub(10),
+        )
+        .into_owned();
         say(out, &format!("{:>8}  {reason}", grouped(count)));
     }
     if left > 0 {
-        say(out, &format!("          and {} more reasons; --json lists all", grouped(left as u64)));
+        say(
+            out,
+            &format!(
+                "          and {} more reasons; --json lists all",
+                grouped(left as u64)
+            ),
+        );
     }
 }
 
@@ -123,13 +166,31 @@ mod tests {
                 reason: "no operator\u{1b}[31m".into(),
             }],
             unseeable: vec![
-                Unseeable { object: "a".into(), reason: "lives on hosts".into() },
-                Unseeable { object: "b".into(), reason: "lives on hosts".into() },
+                Unseeable {
+                    object: "a".into(),
+                    reason: "lives on hosts".into(),
+                },
+                Unseeable {
+                    object: "b".into(),
+                    reason: "lives on hosts".into(),
+                },
             ],
             ..SourceReport::default()
         };
-        let text = render(&[&report], 1_234, Style { width: 120, ..Style::default() });
-        for part in ["bundle.json", "1,234", "objects[3].pattern", "       2  lives on hosts"] {
+        let text = render(
+            &[&report],
+            1_234,
+            Style {
+                width: 120,
+                ..Style::default()
+            },
+        );
+        for part in [
+            "bundle.json",
+            "1,234",
+            "objects[3].pattern",
+            "       2  lives on hosts",
+        ] {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }
         assert!(!text.contains('\u{1b}'));

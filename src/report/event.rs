@@ -515,6 +515,8 @@ mod tests {
             ObservableType::Ipv6Addr,
             ObservableType::DomainName,
             ObservableType::Url,
+            ObservableType::EmailAddr,
+            ObservableType::EmailMessage,
             ObservableType::File,
             ObservableType::X509Certificate,
             ObservableType::NetworkTraffic,

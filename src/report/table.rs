@@ -168,17 +168,17 @@ pub fn conclude(stats: &Stats, style: Style) -> String {
     let sum = withheld.not_yet_valid.saturating_add(withheld.expired);
     if sum > 0 {
         let parts: Vec<String> = [
-            (withheld.not_yet_valid, "not yet"),
-            (withheld.expired, "no longer"),
+            (withheld.not_yet_valid, "not yet valid then"),
+            (withheld.expired, "that had expired"),
         ]
         .iter()
         .filter(|(count, _)| *count > 0)
-        .map(|(count, what)| format!("{} {what}", grouped(*count)))
+        .map(|(count, what)| format!("{} of indicators {what}", grouped(*count)))
         .collect();
         let parts = parts.join(", ");
         say(
             &format!(
-                "{} withheld, of indicators that were not valid at that time: {parts} \
+                "{} withheld: {parts} \
                  (--validity ignore counts them).",
                 counted(sum, "more match")
             ),
@@ -190,12 +190,6 @@ pub fn conclude(stats: &Stats, style: Style) -> String {
     }
     if let Some(causes) = most(&stats.drops) {
         say(&format!("Lost and not looked at: {causes}."), YELLOW);
-    }
-    for capture in &stats.captures {
-        for warning in &capture.warnings {
-            let (file, warning) = (printable(&capture.file), printable(warning));
-            say(&format!("Warning: {file}: {warning}"), YELLOW);
-        }
     }
     out
 }
@@ -438,27 +432,44 @@ impl<T, const N: usize> Sample<T, N> {
     }
 }
 
+/// Where name servers answer from, RFC 1035 section 4.2.
+const DNS_PORT: u16 = 53;
+
 /// The end of a flow that a reader will want to look after: the one that asked, or was sent to.
 fn affected(found: &Match) -> IpAddr {
     match found.observable.place {
+        // a response repeats the question
+        Place::DnsQuery if found.flow.source_port == DNS_PORT => found.flow.destination,
         Place::FlowSrc
         | Place::FlowTunnelSrc
         | Place::DnsAnswer
         | Place::TlsServerHello
         | Place::TlsCertificate
-        | Place::HttpResponseBody => found.flow.destination,
+        | Place::HttpResponseBody
+        | Place::SshServerKex
+        | Place::SmbFile
+        | Place::FtpData
+        | Place::FtpControl => found.flow.destination,
         Place::FlowDst
         | Place::FlowTunnelDst
         | Place::Flow
         | Place::DnsQuery
         | Place::TlsSni
         | Place::TlsClientHello
+        | Place::QuicSni
+        | Place::QuicClientHello
         | Place::HttpHost
         | Place::HttpUrl
         | Place::HttpUserAgent
         | Place::HttpHeader
         | Place::HttpRequest
-        | Place::HttpRequestBody => found.flow.source,
+        | Place::HttpRequestBody
+        | Place::SshClientKex
+        | Place::SmtpMailFrom
+        | Place::SmtpRcptTo
+        | Place::SmtpHeader
+        | Place::SmtpAttachment
+        | Place::SmtpLink => found.flow.source,
     }
 }
 

@@ -6,15 +6,19 @@ use crate::flow::table::Flow;
 use crate::flow::tcp::StreamEvent;
 use crate::flow::tcp::TcpConnection;
 use crate::packet::Packet;
+use crate::packet::Tcp;
 use crate::protocol::Message;
 use crate::protocol::Parser;
 use crate::protocol::Probe;
 use crate::protocol::Status;
 use crate::protocol::dns;
 use crate::protocol::dns::DnsMessage;
+use crate::protocol::quic::QuicParser;
 use crate::protocol::registry::STREAM_PROTOCOLS;
+use crate::sensor::observe::FTP_DATA;
 use crate::sensor::observe::FlowFacts;
 use crate::sensor::observe::Observer;
+use crate::sensor::raw::RawTransfer;
 
 /// Bytes of a direction that are kept until a protocol is recognised: a request line with a long
 /// target fits (RFC 9112 section 3 asks for 8,000 octets at least).
@@ -40,6 +44,8 @@ pub(super) enum Stream {
     Tcp(Box<TcpState>),
     /// Datagrams, each on its own; how many were of no known protocol.
     Datagrams { unknown: u8 },
+    /// Datagrams of a QUIC connection whose ClientHello is not whole yet.
+    Quic(Box<QuicParser>),
     /// Nothing more to be seen.
     Ignored {
         /// The client's first sequence number, to tell a new connection on the same ports.
@@ -60,9 +66,21 @@ pub(super) struct Application {
     probed: [Vec<u8>; 2],
     /// Directions whose bytes are of no known protocol.
     unknown: [bool; 2],
+    /// Whether this is a file without any protocol around it.
+    raw: Raw,
     /// Client and server were mistaken for one another; not yet told to the flow.
     swapped: bool,
     done: bool,
+}
+
+/// One side sends, the other is silent, and nothing is recognised: an FTP data connection.
+enum Raw {
+    /// It may be.
+    Possible,
+    /// It is, as far as can be seen.
+    Running(Box<RawTransfer>),
+    /// It is not, or nobody asks for it.
+    RuledOut,
 }
 
 impl std::fmt::Debug for Application {
@@ -75,36 +93,49 @@ impl std::fmt::Debug for Application {
 }
 
 impl FlowState {
-    pub(super) fn new(protocol: u8) -> Self {
-        let stream = match protocol {
+    /// For a flow that begins with this packet.
+    pub(super) fn new(packet: &Packet) -> Self {
+        let opens = packet.tcp.flags & Tcp::SYN != 0;
+        let stream = match packet.protocol {
             Packet::TCP => Stream::Tcp(Box::new(TcpState {
                 connection: TcpConnection::new(Overlap::FirstWins),
                 application: Application {
                     parser: None,
                     probed: [Vec::new(), Vec::new()],
                     unknown: [false; 2],
+                    // of a file whose beginning may be missing nothing can be told
+                    raw: if opens { Raw::Possible } else { Raw::RuledOut },
                     swapped: false,
                     done: false,
                 },
             })),
             _ => Stream::Datagrams { unknown: 0 },
         };
-        Self { stream, app_proto: None, protocol_told: false }
+        Self {
+            stream,
+            app_proto: None,
+            protocol_told: false,
+        }
     }
 
     /// Whether a SYN of the client (or of the other end) opens another connection than this one.
     pub(super) fn is_reopened_by(&self, from_client: bool, sequence: u32) -> bool {
         match &self.stream {
             Stream::Tcp(tcp) => {
-                let direction =
-                    if from_client { Direction::ToServer } else { Direction::ToClient };
+                let direction = if from_client {
+                    Direction::ToServer
+                } else {
+                    Direction::ToClient
+                };
                 tcp.connection.is_reopened_by(direction, sequence)
             }
-            Stream::Ignored { first_sequence: Some(first) } => {
-                !from_client || *first != sequence.wrapping_add(1)
-            }
-            Stream::Ignored { first_sequence: None } => true,
-            Stream::Datagrams { .. } => false,
+            Stream::Ignored {
+                first_sequence: Some(first),
+            } => !from_client || *first != sequence.wrapping_add(1),
+            Stream::Ignored {
+                first_sequence: None,
+            } => true,
+            Stream::Datagrams { .. } | Stream::Quic(_) => false,
         }
     }
 }
@@ -130,7 +161,11 @@ impl Application {
             return;
         }
         let told = |direction: Direction, swapped: bool| {
-            if swapped { direction.reverse() } else { direction }
+            if swapped {
+                direction.reverse()
+            } else {
+                direction
+            }
         };
         match *event {
             StreamEvent::Bytes(direction, bytes) => {
@@ -147,6 +182,10 @@ impl Application {
                 } else {
                     // what was kept is of no use without what is missing
                     self.probed[direction.index()].clear();
+                    match &mut self.raw {
+                        Raw::Running(raw) if raw.direction() == direction => raw.lose(length),
+                        raw => *raw = Raw::RuledOut,
+                    }
                 }
             }
             StreamEvent::End(direction) => {
@@ -156,6 +195,8 @@ impl Application {
                     parser.end(direction, &wants, &mut |message| {
                         observer.observe(message, direction, facts);
                     });
+                } else {
+                    self.end_raw(direction, facts, observer);
                 }
             }
         }
@@ -203,6 +244,7 @@ impl Application {
             Status::Switch(consumed) => {
                 self.parser = None;
                 self.unknown = [false; 2];
+                self.raw = Raw::RuledOut;
                 Some(consumed.min(bytes.len()))
             }
         }
@@ -215,7 +257,13 @@ impl Application {
         facts: &mut FlowFacts,
         observer: &mut Observer,
     ) {
+        if self.has_sent(direction.reverse()) {
+            self.raw = Raw::RuledOut;
+        }
         if self.unknown[direction.index()] {
+            if let Raw::Running(raw) = &mut self.raw {
+                raw.take(bytes);
+            }
             return;
         }
         let mut kept = std::mem::take(&mut self.probed[direction.index()]);
@@ -233,6 +281,7 @@ impl Application {
                     self.probed.reverse();
                 }
                 self.parser = Some((protocol.parser)());
+                self.raw = Raw::RuledOut;
                 facts.app_proto = Some(protocol.name);
                 observer.observe_protocol_once(facts);
                 self.parse_recognised(seen_as, known, facts, observer);
@@ -246,7 +295,49 @@ impl Application {
             Recognised::NotYet | Recognised::Never => {
                 self.unknown[direction.index()] = true;
                 self.done = self.unknown == [true; 2];
+                self.begin_raw(direction, known, facts, observer);
             }
+        }
+    }
+
+    /// Whether a direction has sent anything that was not recognised yet.
+    const fn has_sent(&self, direction: Direction) -> bool {
+        self.unknown[direction.index()] || !self.probed[direction.index()].is_empty()
+    }
+
+    /// The first bytes of a direction are of no known protocol.
+    fn begin_raw(
+        &mut self,
+        direction: Direction,
+        bytes: &[u8],
+        facts: &FlowFacts,
+        observer: &Observer,
+    ) {
+        let Raw::Possible = self.raw else { return };
+        let wants = observer.wants();
+        self.raw = if wants.any_hash() && facts.may_carry_ftp_data() {
+            let mut raw = RawTransfer::new(direction, &wants);
+            raw.take(bytes);
+            Raw::Running(Box::new(raw))
+        } else {
+            Raw::RuledOut
+        };
+    }
+
+    fn end_raw(&mut self, direction: Direction, facts: &mut FlowFacts, observer: &mut Observer) {
+        let kept = std::mem::take(&mut self.probed[direction.index()]);
+        if !kept.is_empty() && !self.has_sent(direction.reverse()) {
+            // a short file, of which too little came to rule every protocol out
+            self.begin_raw(direction, &kept, facts, observer);
+        }
+        match std::mem::replace(&mut self.raw, Raw::RuledOut) {
+            Raw::Running(raw) if raw.direction() == direction => {
+                facts.app_proto = Some(FTP_DATA);
+                observer.observe_protocol_once(facts);
+                observer.observe(Message::File(raw.finish()), direction, facts);
+            }
+            // the silent side may end first
+            other => self.raw = other,
         }
     }
 
@@ -268,7 +359,10 @@ impl Application {
 
 enum Recognised {
     /// As this protocol, sent in this direction.
-    As(&'static crate::protocol::registry::StreamProtocol, Direction),
+    As(
+        &'static crate::protocol::registry::StreamProtocol,
+        Direction,
+    ),
     NotYet,
     Never,
 }
@@ -285,7 +379,11 @@ fn recognise(direction: Direction, bytes: &[u8]) -> Recognised {
             }
         }
     }
-    if unsure { Recognised::NotYet } else { Recognised::Never }
+    if unsure {
+        Recognised::NotYet
+    } else {
+        Recognised::Never
+    }
 }
 
 /// Takes a UDP payload.
@@ -295,10 +393,21 @@ pub(super) fn handle_datagram(
     payload: &[u8],
     observer: &mut Observer,
 ) {
-    let Stream::Datagrams { unknown } = &mut flow.state.stream else { return };
     if payload.is_empty() {
         return;
     }
+    let opens_quic = flow.state.app_proto.is_none()
+        && matches!(flow.state.stream, Stream::Datagrams { .. })
+        && QuicParser::probe_datagram(payload) == Probe::Certain;
+    if opens_quic {
+        flow.state.app_proto = Some("quic");
+        flow.state.stream = Stream::Quic(Box::new(QuicParser::new()));
+    }
+    let unknown = match &mut flow.state.stream {
+        Stream::Datagrams { unknown } => unknown,
+        Stream::Quic(_) => return handle_quic(flow, direction, payload, observer),
+        Stream::Tcp(_) | Stream::Ignored { .. } => return,
+    };
     if dns::probe_datagram(payload) == Probe::Certain
         && let Ok(message) = DnsMessage::parse(payload)
     {
@@ -324,8 +433,44 @@ pub(super) fn handle_datagram(
             let mut facts = FlowFacts::of(flow);
             observer.observe_protocol_once(&mut facts);
             flow.state.protocol_told = facts.protocol_told;
-            flow.state.stream = Stream::Ignored { first_sequence: None };
+            flow.state.stream = Stream::Ignored {
+                first_sequence: None,
+            };
         }
+    }
+}
+
+/// Takes a datagram of a QUIC connection.
+fn handle_quic(
+    flow: &mut Flow<FlowState>,
+    direction: Direction,
+    payload: &[u8],
+    observer: &mut Observer,
+) {
+    let mut facts = FlowFacts::of(flow);
+    let Stream::Quic(parser) = &mut flow.state.stream else {
+        return;
+    };
+    observer.observe_protocol_once(&mut facts);
+    let wants = observer.wants();
+    let mut swapped = false;
+    let status = parser.datagram(direction, payload, &wants, &mut |message| {
+        // only a client says hello, so that its direction is known from here on
+        if direction == Direction::ToClient
+            && !swapped
+            && matches!(message, Message::ClientHello(_))
+        {
+            swapped = true;
+            facts.swap();
+        }
+        observer.observe(message, Direction::ToServer, &mut facts);
+    });
+    flow.state.protocol_told = facts.protocol_told;
+    flow.client_is_low ^= swapped;
+    if status == Status::Done {
+        flow.state.stream = Stream::Ignored {
+            first_sequence: None,
+        };
     }
 }
 

@@ -10,6 +10,7 @@
 
 mod application;
 mod observe;
+mod raw;
 
 use crate::flow::Direction;
 use crate::flow::FlowKey;
@@ -103,7 +104,10 @@ pub struct Counters {
 impl Sensor {
     /// A sensor that has seen nothing.
     pub fn new(matcher: Arc<Matcher>) -> Self {
-        let shard = || Shard { flows: FlowTable::new(MAX_FLOWS_PER_SHARD), held: 0 };
+        let shard = || Shard {
+            flows: FlowTable::new(MAX_FLOWS_PER_SHARD),
+            held: 0,
+        };
         Self {
             observer: Observer::new(Arc::clone(&matcher)),
             matcher,
@@ -114,8 +118,15 @@ impl Sensor {
 
     /// Takes a packet of one of its shards.
     pub fn handle_packet(&mut self, arrival: &Arrival<'_>) {
-        let Self { shards, observer, matcher, .. } = self;
-        let Some(shard) = shards.get_mut(usize::from(arrival.shard)) else { return };
+        let Self {
+            shards,
+            observer,
+            matcher,
+            ..
+        } = self;
+        let Some(shard) = shards.get_mut(usize::from(arrival.shard)) else {
+            return;
+        };
         observer.arrive(arrival);
         let (key, source_is_low) = FlowKey::of_packet(arrival.packet);
         let slot = shard.find(&key, arrival, source_is_low, observer);
@@ -123,7 +134,9 @@ impl Sensor {
             Some(slot) => slot,
             None => shard.open(key, source_is_low, arrival, observer, matcher),
         };
-        let Some(flow) = shard.flows.flow_mut(slot) else { return };
+        let Some(flow) = shard.flows.flow_mut(slot) else {
+            return;
+        };
         flow.last_seen = flow.last_seen.max(arrival.timestamp);
         let direction = if source_is_low == flow.client_is_low {
             Direction::ToServer
@@ -131,7 +144,9 @@ impl Sensor {
             Direction::ToClient
         };
         match arrival.packet.protocol {
-            Packet::TCP => shard.held = handle_segment(flow, direction, arrival, shard.held, observer),
+            Packet::TCP => {
+                shard.held = handle_segment(flow, direction, arrival, shard.held, observer)
+            }
             Packet::UDP => application::handle_datagram(flow, direction, arrival.payload, observer),
             _ => {}
         }
@@ -139,7 +154,9 @@ impl Sensor {
 
     /// Ends the flows that are over at `now`. What that yields is placed after all packets so far.
     pub fn handle_timeout(&mut self, now: Timestamp) {
-        if now < self.next_expiry {
+        // a clock that was set back would else stop the search until it has caught up
+        let set_back = now + EXPIRY_INTERVAL < self.next_expiry;
+        if now < self.next_expiry && !set_back {
             return;
         }
         self.next_expiry = now + EXPIRY_INTERVAL;
@@ -188,7 +205,10 @@ impl Shard {
         let tcp = &arrival.packet.tcp;
         let opens = key.protocol == Packet::TCP && tcp.flags & (Tcp::SYN | Tcp::ACK) == Tcp::SYN;
         let over = flow.is_over(arrival.timestamp)
-            || opens && flow.state.is_reopened_by(source_is_low == flow.client_is_low, tcp.sequence);
+            || opens
+                && flow
+                    .state
+                    .is_reopened_by(source_is_low == flow.client_is_low, tcp.sequence);
         if !over {
             return Some(slot);
         }
@@ -218,7 +238,7 @@ impl Shard {
             vlan: packet.vlan.id(),
             first_seen: arrival.timestamp,
             last_seen: arrival.timestamp,
-            state: FlowState::new(packet.protocol),
+            state: FlowState::new(packet),
         };
         observer.counters.flows += 1;
         let facts = FlowFacts::of(&flow);
@@ -241,7 +261,9 @@ fn handle_segment(
     observer: &mut Observer,
 ) -> usize {
     let mut facts = FlowFacts::of(flow);
-    let Stream::Tcp(tcp) = &mut flow.state.stream else { return held };
+    let Stream::Tcp(tcp) = &mut flow.state.stream else {
+        return held;
+    };
     let header = &arrival.packet.tcp;
     let segment = Segment {
         sequence: header.sequence,
@@ -294,7 +316,8 @@ fn end_flow(mut flow: Flow<FlowState>, held: &mut usize, observer: &mut Observer
     if let Stream::Tcp(tcp) = &mut flow.state.stream {
         *held = held.saturating_sub(tcp.connection.held());
         let application = &mut tcp.application;
-        tcp.connection.finish(&mut |event| application.take(&event, &mut facts, observer));
+        tcp.connection
+            .finish(&mut |event| application.take(&event, &mut facts, observer));
     }
     observer.observe_protocol_once(&mut facts);
     observer.restore_time();

@@ -1,5 +1,7 @@
 //! From messages and packets to observables, and from those to matches.
 
+mod mail;
+
 use crate::flow::Direction;
 use crate::flow::End;
 use crate::flow::FlowKey;
@@ -17,15 +19,18 @@ use crate::observable::ObservableType;
 use crate::observable::Place;
 use crate::packet::AddressPair;
 use crate::protocol::File;
+use crate::protocol::FileName;
 use crate::protocol::Hashes;
 use crate::protocol::Message;
 use crate::protocol::Wants;
 use crate::protocol::dns::DnsItem;
 use crate::protocol::dns::DnsMessage;
 use crate::protocol::http::HttpRequest;
+use crate::protocol::ssh::KeyExchange;
 use crate::protocol::tls::Certificate;
 use crate::protocol::tls::ClientHello;
 use crate::protocol::tls::ServerHello;
+use crate::protocol::tls::Transport;
 use crate::sensor::Arrival;
 use crate::sensor::Counters;
 use crate::sensor::Placed;
@@ -35,6 +40,16 @@ use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
 use std::net::IpAddr;
 use std::sync::Arc;
+
+/// What a flow is called that carries one file as it is.
+pub(super) const FTP_DATA: &str = "ftp-data";
+
+/// The port that an active server sends files from (RFC 959 section 3.2).
+const FTP_DATA_PORT: u16 = 20;
+
+/// Ports below this one are given to services (RFC 6335 section 6), so that no data connection of
+/// a passive server ends there.
+const FIRST_FREE_PORT: u16 = 1024;
 
 /// Longest value that a match carries: a URL of 8 KiB is cut, its match stands.
 const MAX_VALUE: usize = 8 << 10;
@@ -74,7 +89,18 @@ impl FlowFacts {
     }
 
     const fn ends(&self) -> (End, End) {
-        if self.client_is_low { (self.key.low, self.key.high) } else { (self.key.high, self.key.low) }
+        if self.client_is_low {
+            (self.key.low, self.key.high)
+        } else {
+            (self.key.high, self.key.low)
+        }
+    }
+
+    /// Whether the ports are those of an FTP data connection, active or passive.
+    pub(super) const fn may_carry_ftp_data(&self) -> bool {
+        let (low, high) = (self.key.low.port(), self.key.high.port());
+        let active = low == FTP_DATA_PORT || high == FTP_DATA_PORT;
+        active || low >= FIRST_FREE_PORT && high >= FIRST_FREE_PORT
     }
 
     const fn view(&self) -> TrafficView<'static> {
@@ -89,6 +115,8 @@ impl FlowFacts {
             ja3: None,
             ja3s: None,
             ja4: None,
+            hassh: None,
+            hassh_server: None,
         }
     }
 
@@ -153,7 +181,13 @@ struct Sight<'a> {
 
 impl<'a> Sight<'a> {
     const fn new(kind: ObservableType, value: &'a str, place: Place) -> Self {
-        Self { kind, value, place, property: None, evidence: &|| Evidence::None }
+        Self {
+            kind,
+            value,
+            place,
+            property: None,
+            evidence: &|| Evidence::None,
+        }
     }
 }
 
@@ -220,15 +254,28 @@ impl Observer {
         self.hits.begin();
         // the packet that opened the flow tells source and destination, whoever is the client
         let opened_by_client = source_is_low == facts.client_is_low;
-        let direction = if opened_by_client { Direction::ToServer } else { Direction::ToClient };
+        let direction = if opened_by_client {
+            Direction::ToServer
+        } else {
+            Direction::ToClient
+        };
         let (low, high) = (facts.key.low.address(), facts.key.high.address());
-        let (source, destination) = if source_is_low { (low, high) } else { (high, low) };
+        let (source, destination) = if source_is_low {
+            (low, high)
+        } else {
+            (high, low)
+        };
         for (address, place) in [(source, Place::FlowSrc), (destination, Place::FlowDst)] {
             self.observe_address(address, place, facts, direction);
         }
         for pair in tunnels {
             self.observe_address(pair.source.ip(), Place::FlowTunnelSrc, facts, direction);
-            self.observe_address(pair.destination.ip(), Place::FlowTunnelDst, facts, direction);
+            self.observe_address(
+                pair.destination.ip(),
+                Place::FlowTunnelDst,
+                facts,
+                direction,
+            );
         }
         if matcher.wants_flow_start() {
             matcher.flow_start(&facts.view(), self.now, &mut self.hits);
@@ -244,13 +291,19 @@ impl Observer {
         facts.protocol_told = true;
         if self.matcher.wants_protocol() {
             self.hits.begin();
-            self.matcher.flow_protocol(&facts.view(), self.now, &mut self.hits);
+            self.matcher
+                .flow_protocol(&facts.view(), self.now, &mut self.hits);
             self.report_flow(facts, Direction::ToServer);
         }
     }
 
     /// A finished message, sent in this direction.
-    pub(super) fn observe(&mut self, message: Message<'_>, direction: Direction, facts: &mut FlowFacts) {
+    pub(super) fn observe(
+        &mut self,
+        message: Message<'_>,
+        direction: Direction,
+        facts: &mut FlowFacts,
+    ) {
         match message {
             Message::Dns(dns) => self.observe_dns(&dns, facts, direction),
             Message::ClientHello(hello) => self.observe_client_hello(&hello, facts),
@@ -258,7 +311,12 @@ impl Observer {
             Message::Certificate(certificate) => self.observe_certificate(&certificate, facts),
             Message::HttpRequest(request) => self.observe_request(&request, facts),
             Message::HttpResponse(_) => {}
+            Message::Ssh(exchange) => self.observe_key_exchange(&exchange, facts),
+            Message::EnvelopeAddress(named) => self.observe_envelope(&named, facts),
+            Message::Mail(mail) => self.observe_mail(&mail, facts),
+            Message::MailLinks(links) => self.observe_links(&links, facts),
             Message::File(file) => self.observe_file(&file, facts),
+            Message::FileName(file) => self.observe_file_name(&file, facts),
             Message::Anomaly(anomaly) => self.note_anomaly(anomaly.0),
         }
     }
@@ -287,7 +345,10 @@ impl Observer {
                     self.report(&sight, facts, direction);
                 }
             }
-            DnsItem::Name { same_as_question: true, .. } => {}
+            DnsItem::Name {
+                same_as_question: true,
+                ..
+            } => {}
             DnsItem::Name { name, .. } => {
                 matcher.domain(name, &resolved, self.now, &mut self.hits);
                 if self.hits.any_fresh() {
@@ -305,7 +366,11 @@ impl Observer {
     }
 
     fn observe_client_hello(&mut self, hello: &ClientHello<'_>, facts: &FlowFacts) {
-        self.note_transaction("tls");
+        let (protocol, named, whole) = match hello.transport() {
+            Transport::Tcp => ("tls", Place::TlsSni, Place::TlsClientHello),
+            Transport::Quic => ("quic", Place::QuicSni, Place::QuicClientHello),
+        };
+        self.note_transaction(protocol);
         let direction = Direction::ToServer;
         let matcher = Arc::clone(&self.matcher);
         self.hits.begin();
@@ -315,14 +380,14 @@ impl Observer {
         if let Some(name) = hello.sni() {
             matcher.domain(name, &[], self.now, &mut self.hits);
             if self.hits.any_fresh() {
-                let sight = Sight::new(ObservableType::DomainName, name, Place::TlsSni);
+                let sight = Sight::new(ObservableType::DomainName, name, named);
                 self.report(&sight, facts, direction);
             }
         }
         let wants = matcher.wants();
         let ja3 = wants.ja3.then(|| hello.ja3());
         let ja3_text = ja3.map(|digest| hex(&digest));
-        let ja4 = wants.ja4.then(|| hello.ja4('t'));
+        let ja4 = wants.ja4.then(|| hello.ja4());
         let view = TrafficView {
             ja3: ja3_text.as_deref(),
             ja4: ja4.as_ref().map(|ja4| ja4.as_str()),
@@ -330,11 +395,17 @@ impl Observer {
         };
         if let (Some(digest), Some(text)) = (ja3, &ja3_text) {
             matcher.text(KeyKind::Ja3, &digest, &view, self.now, &mut self.hits);
-            self.report_fingerprint(text, "x_ja3_hash", Place::TlsClientHello, facts, direction);
+            self.report_fingerprint(text, "x_ja3_hash", whole, facts, direction);
         }
         if let Some(text) = view.ja4 {
-            matcher.text(KeyKind::Ja4, text.as_bytes(), &view, self.now, &mut self.hits);
-            self.report_fingerprint(text, "x_ja4", Place::TlsClientHello, facts, direction);
+            matcher.text(
+                KeyKind::Ja4,
+                text.as_bytes(),
+                &view,
+                self.now,
+                &mut self.hits,
+            );
+            self.report_fingerprint(text, "x_ja4", whole, facts, direction);
         }
         matcher.client_hello(&view, self.now, &mut self.hits);
         self.report_flow(facts, direction);
@@ -351,10 +422,19 @@ impl Observer {
         let matcher = Arc::clone(&self.matcher);
         let digest = hello.ja3s();
         let text = hex(&digest);
-        let view = TrafficView { ja3s: Some(&text), ..facts.view() };
+        let view = TrafficView {
+            ja3s: Some(&text),
+            ..facts.view()
+        };
         self.hits.begin();
         matcher.text(KeyKind::Ja3s, &digest, &view, self.now, &mut self.hits);
-        self.report_fingerprint(&text, "x_ja3s_hash", Place::TlsServerHello, facts, direction);
+        self.report_fingerprint(
+            &text,
+            "x_ja3s_hash",
+            Place::TlsServerHello,
+            facts,
+            direction,
+        );
         matcher.server_hello(&view, self.now, &mut self.hits);
         self.report_flow(facts, direction);
     }
@@ -367,12 +447,25 @@ impl Observer {
         let hashes = matcher.certificate_hashes(certificate);
         self.hits.begin();
         for (kind, digest) in [
-            (KeyKind::CertificateSha256, hashes.sha256.as_ref().map(|d| &d[..])),
-            (KeyKind::CertificateSha1, hashes.sha1.as_ref().map(|d| &d[..])),
+            (
+                KeyKind::CertificateSha256,
+                hashes.sha256.as_ref().map(|d| &d[..]),
+            ),
+            (
+                KeyKind::CertificateSha1,
+                hashes.sha1.as_ref().map(|d| &d[..]),
+            ),
             (KeyKind::CertificateMd5, hashes.md5.as_ref().map(|d| &d[..])),
         ] {
             let Some(digest) = digest else { continue };
-            matcher.certificate_digest(kind, digest, certificate, &hashes, self.now, &mut self.hits);
+            matcher.certificate_digest(
+                kind,
+                digest,
+                certificate,
+                &hashes,
+                self.now,
+                &mut self.hits,
+            );
             self.report_certificate(&hex(digest), &hashes, facts);
         }
         matcher.certificate(certificate, &hashes, self.now, &mut self.hits);
@@ -405,7 +498,14 @@ impl Observer {
             matcher.domain(host, &[], self.now, &mut self.hits);
             if self.hits.any_fresh() {
                 let sight = Sight::new(ObservableType::DomainName, host, Place::HttpHost);
-                self.report(&Sight { evidence: &evidence, ..sight }, facts, direction);
+                self.report(
+                    &Sight {
+                        evidence: &evidence,
+                        ..sight
+                    },
+                    facts,
+                    direction,
+                );
             }
         }
         let (_, server) = facts.ends();
@@ -414,11 +514,21 @@ impl Observer {
             matcher.url(url, self.now, &mut self.hits);
             if self.hits.any_fresh() {
                 let sight = Sight::new(ObservableType::Url, url, Place::HttpUrl);
-                self.report(&Sight { evidence: &evidence, ..sight }, facts, direction);
+                self.report(
+                    &Sight {
+                        evidence: &evidence,
+                        ..sight
+                    },
+                    facts,
+                    direction,
+                );
             }
         }
         self.url = buffer;
-        let view = TrafficView { http: Some(request), ..facts.view() };
+        let view = TrafficView {
+            http: Some(request),
+            ..facts.view()
+        };
         if matcher.looks_up(KeyKind::UserAgent)
             && let Some(agent) = request.header("user-agent")
         {
@@ -438,16 +548,59 @@ impl Observer {
         if self.hits.any_fresh() {
             let value = flow_text(facts);
             let kind = ObservableType::NetworkTraffic;
-            let sight = Sight { evidence: &evidence, ..Sight::new(kind, &value, Place::HttpRequest) };
+            let sight = Sight {
+                evidence: &evidence,
+                ..Sight::new(kind, &value, Place::HttpRequest)
+            };
             self.report(&sight, facts, direction);
         }
     }
 
+    fn observe_key_exchange(&mut self, exchange: &KeyExchange<'_>, facts: &FlowFacts) {
+        let direction = exchange.direction();
+        let matcher = Arc::clone(&self.matcher);
+        let digest = exchange.fingerprint();
+        let text = hex(&digest);
+        self.hits.begin();
+        match direction {
+            Direction::ToServer => {
+                self.note_transaction("ssh");
+                let view = TrafficView {
+                    hassh: Some(&text),
+                    ..facts.view()
+                };
+                matcher.text(KeyKind::Hassh, &digest, &view, self.now, &mut self.hits);
+                self.report_fingerprint(&text, "x_hassh", Place::SshClientKex, facts, direction);
+                matcher.client_kex(&view, self.now, &mut self.hits);
+            }
+            Direction::ToClient => {
+                let view = TrafficView {
+                    hassh_server: Some(&text),
+                    ..facts.view()
+                };
+                matcher.text(
+                    KeyKind::HasshServer,
+                    &digest,
+                    &view,
+                    self.now,
+                    &mut self.hits,
+                );
+                let place = Place::SshServerKex;
+                self.report_fingerprint(&text, "x_hassh_server", place, facts, direction);
+                matcher.server_kex(&view, self.now, &mut self.hits);
+            }
+        }
+        self.report_flow(facts, direction);
+    }
+
     fn observe_file(&mut self, file: &File<'_>, facts: &FlowFacts) {
         let matcher = Arc::clone(&self.matcher);
-        let place = match file.direction {
-            Direction::ToServer => Place::HttpRequestBody,
-            Direction::ToClient => Place::HttpResponseBody,
+        let place = match (facts.app_proto, file.direction) {
+            (Some("smb"), _) => Place::SmbFile,
+            (Some("smtp"), _) => Place::SmtpAttachment,
+            (Some(FTP_DATA), _) => Place::FtpData,
+            (_, Direction::ToServer) => Place::HttpRequestBody,
+            (_, Direction::ToClient) => Place::HttpResponseBody,
         };
         let evidence = || Evidence::File {
             name: file.name.map(str::to_owned),
@@ -457,7 +610,10 @@ impl Observer {
         };
         self.hits.begin();
         for (kind, digest) in [
-            (KeyKind::FileSha256, file.hashes.sha256.as_ref().map(|d| &d[..])),
+            (
+                KeyKind::FileSha256,
+                file.hashes.sha256.as_ref().map(|d| &d[..]),
+            ),
             (KeyKind::FileSha1, file.hashes.sha1.as_ref().map(|d| &d[..])),
             (KeyKind::FileMd5, file.hashes.md5.as_ref().map(|d| &d[..])),
         ] {
@@ -466,14 +622,41 @@ impl Observer {
             if self.hits.any_fresh() {
                 let value = hex(digest);
                 let sight = Sight::new(ObservableType::File, &value, place);
-                self.report(&Sight { evidence: &evidence, ..sight }, facts, file.direction);
+                self.report(
+                    &Sight {
+                        evidence: &evidence,
+                        ..sight
+                    },
+                    facts,
+                    file.direction,
+                );
             }
         }
         matcher.file(file, self.now, &mut self.hits);
         if self.hits.any_fresh() {
-            let value = file.name.map_or_else(|| best_digest(&file.hashes), str::to_owned);
+            let value = file
+                .name
+                .map_or_else(|| best_digest(&file.hashes), str::to_owned);
             let sight = Sight::new(ObservableType::File, &value, place);
-            self.report(&Sight { evidence: &evidence, ..sight }, facts, file.direction);
+            self.report(
+                &Sight {
+                    evidence: &evidence,
+                    ..sight
+                },
+                facts,
+                file.direction,
+            );
+        }
+    }
+
+    fn observe_file_name(&mut self, file: &FileName<'_>, facts: &FlowFacts) {
+        self.note_transaction("ftp");
+        let matcher = Arc::clone(&self.matcher);
+        self.hits.begin();
+        matcher.file_name(file.name, self.now, &mut self.hits);
+        if self.hits.any_fresh() {
+            let sight = Sight::new(ObservableType::File, file.name, Place::FtpControl);
+            self.report(&sight, facts, file.direction);
         }
     }
 
@@ -507,7 +690,14 @@ impl Observer {
     ) {
         if self.hits.any_fresh() {
             let sight = Sight::new(ObservableType::NetworkTraffic, value, place);
-            self.report(&Sight { property: Some(property), ..sight }, facts, direction);
+            self.report(
+                &Sight {
+                    property: Some(property),
+                    ..sight
+                },
+                facts,
+                direction,
+            );
         }
     }
 
@@ -577,7 +767,10 @@ fn http_evidence(request: &HttpRequest<'_>) -> Evidence {
         method: request.method.to_owned(),
         target: shorten(request.target, MAX_EVIDENCE).to_owned(),
         version: format!("HTTP/{}.{}", request.version.major, request.version.minor),
-        headers: ["Host", "User-Agent"].into_iter().filter_map(header).collect(),
+        headers: ["Host", "User-Agent"]
+            .into_iter()
+            .filter_map(header)
+            .collect(),
     }
 }
 

@@ -240,7 +240,8 @@ fn traffic_extension() -> Object {
         "Properties of the extension, all optional and all strings: x_ja3_hash (JA3 of a TLS \
          ClientHello: MD5 in lower-case hexadecimal), x_ja3s_hash (JA3S of a TLS ServerHello, \
          likewise), x_ja4 (JA4 of a TLS client: a_b_c), x_hassh (HASSH of an SSH client: MD5 \
-         in lower-case hexadecimal), x_user_agent (User-Agent of an HTTP request, as sent), \
+         in lower-case hexadecimal), x_hassh_server (HASSH of an SSH server, likewise), \
+         x_user_agent (User-Agent of an HTTP request, as sent), \
          x_value (a name or URL that matched but breaks the rules of its kind, as seen).",
     );
     object.set("version", "1.0.0");

@@ -259,6 +259,15 @@ fn text_bytes(observable: &Observable) -> usize {
         Evidence::File {
             name, mime_type, ..
         } => name.as_ref().map_or(0, String::len) + mime_type.as_ref().map_or(0, String::len),
+        Evidence::Mail {
+            from, to, subject, ..
+        } => {
+            from.as_ref().map_or(0, String::len)
+                + subject.as_ref().map_or(0, String::len)
+                + to.iter()
+                    .map(|address| address.len() + size_of::<String>())
+                    .sum::<usize>()
+        }
         Evidence::HttpRequest {
             method,
             target,

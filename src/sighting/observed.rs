@@ -24,9 +24,11 @@ pub(super) const TRAFFIC_EXTENSION: &str =
 /// [`TRAFFIC_EXTENSION`] is among them. None is there twice.
 pub(super) fn cyber_observables(observation: &Observation) -> (Vec<Object>, bool) {
     let observable = observation.observable.as_deref();
-    let sighted = observable.and_then(sighted);
-    let unsaid = sighted.is_none();
-    let mut objects: Vec<Object> = sighted.into_iter().collect();
+    let mut objects = match observable {
+        Some(observable) if observable.kind == ObservableType::EmailMessage => mail(observable),
+        observable => observable.and_then(sighted).into_iter().collect(),
+    };
+    let unsaid = objects.is_empty();
     let mut refer = |address: IpAddr| {
         let object = address_object(address);
         let id = object.id().to_owned();
@@ -65,6 +67,7 @@ fn sighted(observable: &Observable) -> Option<Object> {
         }
         ObservableType::DomainName => is_domain_name(value).then(|| valued("domain-name", value)),
         ObservableType::Url => Some(valued("url", &uri(value)?)),
+        ObservableType::EmailAddr => is_mail_address(value).then(|| valued("email-addr", value)),
         ObservableType::File => file(observable),
         ObservableType::X509Certificate => {
             let hashes = match &observable.evidence {
@@ -83,7 +86,7 @@ fn sighted(observable: &Observable) -> Option<Object> {
                 vec![("hashes", Value::Object(hashes))],
             ))
         }
-        ObservableType::NetworkTraffic => None,
+        ObservableType::NetworkTraffic | ObservableType::EmailMessage => None,
     }
 }
 
@@ -137,6 +140,49 @@ fn file(observable: &Observable) -> Option<Object> {
     }
     properties.extend(rest);
     Some(Object::cyber_observable("file", &contributing, properties))
+}
+
+/// A mail, and the addresses that it refers to behind it. None without a subject or author,
+/// which would make all such mails one (STIX 2.1 section 6.6).
+fn mail(observable: &Observable) -> Vec<Object> {
+    let Evidence::Mail {
+        from,
+        to,
+        subject,
+        is_multipart,
+    } = &observable.evidence
+    else {
+        return Vec::new();
+    };
+    let mut objects: Vec<Object> = Vec::new();
+    let mut refer = |address: &str| {
+        let object = is_mail_address(address).then(|| valued("email-addr", address))?;
+        let id = object.id().to_owned();
+        if !objects.iter().any(|o| o.id() == id) {
+            objects.push(object);
+        }
+        Some(Value::from(id))
+    };
+    let mut properties = vec![("is_multipart", Value::from(*is_multipart))];
+    let mut contributing = Vec::new();
+    if let Some(from) = from.as_deref().and_then(&mut refer) {
+        contributing.push(("from_ref", from));
+    }
+    let mut recipients: Vec<Value> = to.iter().filter_map(|address| refer(address)).collect();
+    recipients.dedup();
+    if !recipients.is_empty() {
+        properties.push(("to_refs", Value::from(recipients)));
+    }
+    if let Some(subject) = subject.as_deref().filter(|subject| !subject.is_empty()) {
+        contributing.push(("subject", Value::from(subject)));
+    }
+    if contributing.is_empty() {
+        return Vec::new();
+    }
+    properties.extend(contributing.iter().cloned());
+    let mail = Object::cyber_observable("email-message", &contributing, properties);
+    objects.insert(0, mail);
+    objects
 }
 
 fn traffic_properties(
@@ -361,6 +407,19 @@ fn is_domain_name(value: &str) -> bool {
             .all(|c| c.is_alphanumeric() || c == '-' || c == '.')
 }
 
+/// Whether STIX takes it for a mail address: an addr-spec of RFC 5322 (STIX 2.1 section 6.5), with
+/// a local part of atoms and a domain name.
+fn is_mail_address(value: &str) -> bool {
+    value.rsplit_once('@').is_some_and(|(local, domain)| {
+        let atom = |c: u8| c.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&c);
+        local.len() <= 64
+            && local
+                .split('.')
+                .all(|part| !part.is_empty() && part.bytes().all(atom))
+            && is_domain_name(domain)
+    })
+}
+
 /// A URL as RFC 3986 allows it: what may not stand there is percent-encoded. `None` where
 /// scheme or authority are beyond repair.
 fn uri(value: &str) -> Option<String> {
@@ -495,6 +554,22 @@ mod tests {
             (&deep, false),
         ] {
             assert_eq!(is_domain_name(value), lawful, "{value}");
+        }
+    }
+
+    #[test]
+    fn takes_for_mail_addresses_what_stix_takes() {
+        for (value, lawful) in [
+            ("joe.q+x@example.org", true),
+            ("joe@b\u{fc}cher.example", true),
+            ("j\u{f6}rg@example.org", false),
+            ("\"joe q\"@example.org", false),
+            ("joe.@example.org", false),
+            ("@example.org", false),
+            ("joe@[192.0.2.1]", false),
+            ("joe", false),
+        ] {
+            assert_eq!(is_mail_address(value), lawful, "{value}");
         }
     }
 

@@ -129,6 +129,17 @@ fn all_kinds() -> Vec<(Match, bool)> {
         app_proto: Some("http"),
         ..flow(4)
     };
+    let smtp = FlowSummary {
+        destination_port: 25,
+        app_proto: Some("smtp"),
+        ..flow(6)
+    };
+    let mail = |from: Option<&str>, to: &[&str], subject: Option<&str>| Evidence::Mail {
+        from: from.map(str::to_owned),
+        to: to.iter().map(|address| (*address).to_owned()).collect(),
+        subject: subject.map(str::to_owned),
+        is_multipart: true,
+    };
     let other = FlowSummary {
         protocol: 253,
         ..icmp.clone()
@@ -250,6 +261,42 @@ fn all_kinds() -> Vec<(Match, bool)> {
             ),
         ),
         (flow(5), seen(NetworkTraffic, "tcp 443", Place::Flow)),
+        (
+            smtp.clone(),
+            seen(EmailAddr, "joe@example.org", Place::SmtpMailFrom),
+        ),
+        (
+            smtp.clone(),
+            seen(EmailAddr, "\"joe q\"@[192.0.2.1]", Place::SmtpRcptTo),
+        ),
+        (
+            smtp.clone(),
+            with(
+                seen(EmailMessage, "Invoice", Place::SmtpHeader),
+                mail(
+                    Some("joe@example.org"),
+                    &["a@example.org", "joe@example.org", "b"],
+                    Some("Invoice"),
+                ),
+                None,
+            ),
+        ),
+        (
+            smtp.clone(),
+            with(
+                seen(EmailMessage, "<1@example.org>", Place::SmtpHeader),
+                mail(None, &[], None),
+                None,
+            ),
+        ),
+        (
+            smtp,
+            with(
+                seen(File, &"33".repeat(32), Place::SmtpAttachment),
+                file(Some("a.doc"), Some("application/msword"), hashes),
+                None,
+            ),
+        ),
     ];
     observables
         .into_iter()

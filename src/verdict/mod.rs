@@ -181,7 +181,7 @@ impl Rules {
         self.find(&subject).or_else(|| match &observable.evidence {
             Evidence::File { hashes, .. } => self.find_digest(hashes, Subject::file_hash),
             Evidence::Certificate(hashes) => self.find_digest(hashes, Subject::certificate_hash),
-            Evidence::None | Evidence::HttpRequest { .. } => None,
+            Evidence::None | Evidence::HttpRequest { .. } | Evidence::Mail { .. } => None,
         })
     }
 

@@ -426,11 +426,13 @@ impl<'de, const MAX: u8> Deserialize<'de> for UpTo<MAX> {
 }
 
 /// Every type; a test fails where one is missing.
-const KINDS: [ObservableType; 7] = [
+const KINDS: [ObservableType; 9] = [
     ObservableType::Ipv4Addr,
     ObservableType::Ipv6Addr,
     ObservableType::DomainName,
     ObservableType::Url,
+    ObservableType::EmailAddr,
+    ObservableType::EmailMessage,
     ObservableType::File,
     ObservableType::X509Certificate,
     ObservableType::NetworkTraffic,
@@ -486,6 +488,8 @@ mod tests {
                 | ObservableType::Ipv6Addr
                 | ObservableType::DomainName
                 | ObservableType::Url
+                | ObservableType::EmailAddr
+                | ObservableType::EmailMessage
                 | ObservableType::File
                 | ObservableType::X509Certificate
                 | ObservableType::NetworkTraffic => {}

@@ -1,4 +1,4 @@
-//! Whether a finite list of observations can be shared out among the parts of a
+//! How a finite list of observations can be shared out among the parts of a
 //! pattern.
 //!
 //! A *binding* gives every `[...]` that must hold an observation of its own; one
@@ -15,37 +15,35 @@
 
 use std::time::Duration;
 
+use super::flat;
+use super::goal::Goal;
 use crate::time::Timestamp;
 
 /// When, and how often, an observation was made.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Span {
-    pub(super) first: Timestamp,
-    /// Invariant: `first <= last`.
-    pub(super) last: Timestamp,
-    pub(super) count: u64,
+pub struct Span {
+    /// When first.
+    pub first: Timestamp,
+    /// When last. Invariant: `first <= last`.
+    pub last: Timestamp,
+    /// How often.
+    pub count: u64,
 }
 
-/// What must be bound.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Goal {
-    /// `times` of these observations, each as often as it was made. Sorted by
-    /// [`Span::last`], without duplicates.
-    Some(Vec<usize>, u64),
-    All(Vec<Self>),
-    Any(Vec<Self>),
-    Sequence(Vec<Self>),
-    /// The goal so often, with different observations.
-    Times(Box<Self>, u64),
-    Within(Box<Self>, Duration),
+impl Span {
+    /// An observation made once.
+    pub const fn at(instant: Timestamp) -> Self {
+        Self {
+            first: instant,
+            last: instant,
+            count: 1,
+        }
+    }
 }
 
 /// The search grew beyond its bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct TooHard;
-
-/// Most steps of one search; about a second in the worst case.
-const MAX_STEPS: u64 = 1_000_000;
+pub struct TooHard;
 
 /// Candidates looked over that count as one step, being that much cheaper.
 const SCANNED_PER_STEP: u64 = 64;
@@ -53,28 +51,42 @@ const SCANNED_PER_STEP: u64 = 64;
 /// Most decisions on top of each other, which bounds the stack that a search takes.
 const MAX_DEPTH: usize = 1_000;
 
-/// Whether some binding of the observations meets the goal.
-pub(super) fn is_bound(goal: &Goal, spans: &[Span]) -> Result<bool, TooHard> {
+/// A binding that meets the goal, each observation with how often it is given; `None`: there is
+/// none.
+///
+/// The candidates of a [`Goal::Some`] are indices of `spans`, sorted by [`Span::last`], without
+/// duplicates. A step takes about a microsecond.
+pub fn bind(
+    goal: &Goal<Vec<usize>>,
+    spans: &[Span],
+    max_steps: u64,
+) -> Result<Option<Vec<(usize, u64)>>, TooHard> {
     let available = spans
         .iter()
         .fold(0_u64, |sum, span| sum.saturating_add(span.count));
     if goal.least() > available {
-        return Ok(false);
+        return Ok(None);
+    }
+    if let Some(decided) = flat::bind(goal, spans) {
+        return Ok(decided);
     }
     let mut search = Search {
         spans,
         left: spans.iter().map(|span| span.count).collect(),
         groups: Vec::new(),
+        given: Vec::new(),
+        max_steps,
         steps: 0,
         depth: 0,
     };
-    search.run(&Agenda {
+    let found = search.run(&Agenda {
         task: Task::Bind(goal),
         next: None,
-    })
+    })?;
+    Ok(found.then_some(search.given))
 }
 
-impl Goal {
+impl Goal<Vec<usize>> {
     /// Fewest observations that can meet it; `u64::MAX` stands for "can't be met".
     fn least(&self) -> u64 {
         match self {
@@ -98,7 +110,7 @@ struct Agenda<'a> {
 
 #[derive(Clone, Copy)]
 enum Task<'a> {
-    Bind(&'a Goal),
+    Bind(&'a Goal<Vec<usize>>),
     /// `need` more out of `candidates`.
     Choose {
         candidates: &'a [usize],
@@ -107,11 +119,11 @@ enum Task<'a> {
         begun: bool,
     },
     /// All of these, under the rule of [`Goal::All`].
-    BindAll(&'a [Goal]),
+    BindAll(&'a [Goal<Vec<usize>>]),
     /// These in order, each after what the open group holds so far.
-    BindSequence(&'a [Goal]),
+    BindSequence(&'a [Goal<Vec<usize>>]),
     /// The goal so many more times.
-    BindTimes(&'a Goal, u64),
+    BindTimes(&'a Goal<Vec<usize>>, u64),
     /// The innermost group is complete.
     Close,
 }
@@ -132,16 +144,19 @@ struct Search<'s> {
     left: Vec<u64>,
     /// Open groups, outermost first.
     groups: Vec<Group>,
+    /// What has been given so far.
+    given: Vec<(usize, u64)>,
+    max_steps: u64,
     steps: u64,
     depth: usize,
 }
 
 impl Search<'_> {
-    /// Whether the agenda can be finished. Leaves everything as it was, but for
-    /// the steps counted.
+    /// Whether the agenda can be finished: then all that it takes is in `given`, else everything
+    /// is as it was, but for the steps counted.
     fn run(&mut self, agenda: &Agenda<'_>) -> Result<bool, TooHard> {
         self.steps += 1;
-        if self.steps > MAX_STEPS || self.depth == MAX_DEPTH {
+        if self.steps > self.max_steps || self.depth == MAX_DEPTH {
             return Err(TooHard);
         }
         self.depth += 1;
@@ -208,7 +223,11 @@ impl Search<'_> {
         })
     }
 
-    fn bind(&mut self, goal: &Goal, next: Option<&Agenda<'_>>) -> Result<bool, TooHard> {
+    fn bind(
+        &mut self,
+        goal: &Goal<Vec<usize>>,
+        next: Option<&Agenda<'_>>,
+    ) -> Result<bool, TooHard> {
         let task = match goal {
             Goal::Some(candidates, times) => Task::Choose {
                 candidates,
@@ -281,6 +300,7 @@ impl Search<'_> {
             // All that is left lasts longer than what was chosen, so what fits by
             // itself fits together.
             if begun && next.is_none_or(is_only_closing) {
+                self.give(candidates.get(i..).unwrap_or_default(), need);
                 return Ok(true);
             }
             let (left, Some(span)) = (self.supply(*candidate), self.spans.get(*candidate)) else {
@@ -303,6 +323,7 @@ impl Search<'_> {
                 if let Some(left) = self.left.get_mut(*candidate) {
                     *left -= taken;
                 }
+                self.given.push((*candidate, taken));
                 found = self.run(&Agenda {
                     task: Task::Choose {
                         candidates: others,
@@ -317,6 +338,7 @@ impl Search<'_> {
                 if found != Ok(false) {
                     break;
                 }
+                self.given.pop();
             }
             self.groups = groups;
             if found != Ok(false) {
@@ -324,6 +346,17 @@ impl Search<'_> {
             }
         }
         Ok(false)
+    }
+
+    /// Gives `need` of the candidates, earliest first.
+    fn give(&mut self, candidates: &[usize], mut need: u64) {
+        for candidate in candidates {
+            let taken = self.supply(*candidate).min(need);
+            if taken > 0 {
+                self.given.push((*candidate, taken));
+                need -= taken;
+            }
+        }
     }
 
     /// How often the observation can still be given without breaking an open group.
@@ -360,6 +393,13 @@ fn is_only_closing(agenda: &Agenda<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
+
+    const MAX_STEPS: u64 = 1_000_000;
+
+    fn is_bound(goal: &Goal<Vec<usize>>, spans: &[Span]) -> Result<bool, TooHard> {
+        bind(goal, spans, MAX_STEPS).map(|binding| binding.is_some())
+    }
 
     fn span(first: u64, last: u64, count: u64) -> Span {
         Span {
@@ -369,7 +409,7 @@ mod tests {
         }
     }
 
-    const fn one(candidates: Vec<usize>) -> Goal {
+    const fn one(candidates: Vec<usize>) -> Goal<Vec<usize>> {
         Goal::Some(candidates, 1)
     }
 
@@ -452,7 +492,7 @@ mod tests {
     }
 
     /// Every binding, as instances of observations; plain and slow.
-    fn enumerate(goal: &Goal, spans: &[Span]) -> Vec<Vec<(usize, u64)>> {
+    fn enumerate(goal: &Goal<Vec<usize>>, spans: &[Span]) -> Vec<Vec<(usize, u64)>> {
         let product = |parts: &[Vec<Vec<(usize, u64)>>], sequence: bool| {
             let mut bindings: Vec<Vec<(usize, u64)>> = vec![vec![]];
             for part in parts {
@@ -503,6 +543,20 @@ mod tests {
         }
     }
 
+    /// How often a binding gives each observation.
+    fn counts(binding: &[(usize, u64)]) -> BTreeMap<usize, u64> {
+        let once: Vec<_> = binding.iter().map(|(i, _)| (*i, 1)).collect();
+        sums(&once)
+    }
+
+    fn sums(given: &[(usize, u64)]) -> BTreeMap<usize, u64> {
+        let mut sums = BTreeMap::new();
+        for (i, n) in given {
+            *sums.entry(*i).or_default() += n;
+        }
+        sums
+    }
+
     struct Seed(u64);
 
     impl Seed {
@@ -514,8 +568,8 @@ mod tests {
             (self.0 >> 33) % n
         }
 
-        fn goal(&mut self, spans: usize, depth: u64) -> Goal {
-            let several = |seed: &mut Self| -> Vec<Goal> {
+        fn goal(&mut self, spans: usize, depth: u64) -> Goal<Vec<usize>> {
+            let several = |seed: &mut Self| -> Vec<Goal<Vec<usize>>> {
                 (0..2).map(|_| seed.goal(spans, depth - 1)).collect()
             };
             match if depth == 0 { 0 } else { self.draw(7) } {
@@ -540,18 +594,27 @@ mod tests {
         let mut seed = Seed(1);
         let mut found = 0;
         for _ in 0..3_000 {
-            let mut spans: Vec<_> = (0..1 + seed.draw(4))
+            // Instants that are seen once are what live traffic gives.
+            let live = seed.draw(2);
+            let mut spans: Vec<_> = (0..1 + seed.draw(4 + live))
                 .map(|_| {
                     let first = seed.draw(8);
-                    span(first, first + seed.draw(3) * seed.draw(2), 1 + seed.draw(2))
+                    let length = seed.draw(3) * seed.draw(2) * (1 - live);
+                    span(first, first + length, 1 + seed.draw(2 - live))
                 })
                 .collect();
             spans.sort_by_key(|span| span.last);
             let depth = seed.draw(3);
             let goal = seed.goal(spans.len(), depth);
-            let expected = !enumerate(&goal, &spans).is_empty();
-            found += usize::from(expected);
-            assert_eq!(is_bound(&goal, &spans), Ok(expected), "{goal:?} {spans:?}");
+            let bindings = enumerate(&goal, &spans);
+            found += usize::from(!bindings.is_empty());
+            match bind(&goal, &spans, MAX_STEPS).unwrap() {
+                None => assert!(bindings.is_empty(), "{goal:?} {spans:?}"),
+                Some(given) => assert!(
+                    bindings.iter().any(|b| counts(b) == sums(&given)),
+                    "{goal:?} {spans:?} {given:?}"
+                ),
+            }
         }
         assert!((500..2_500).contains(&found), "{found}");
     }

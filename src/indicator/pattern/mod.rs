@@ -6,8 +6,10 @@
 //!   what the grammar of its [`Spec`] refuses, with the place in the text.
 //! * [`Test`] is one comparison expression made ready: it asks one object,
 //!   whatever it is made of, through [`ObjectView`].
+//! * [`Goal`] is what several observations must be like together, and [`bind`]
+//!   shares observations out among its parts.
 //! * [`try_pattern`] evaluates a whole pattern over a finite list of
-//!   observed-data in JSON. Live traffic reaches [`Test`] without it.
+//!   observed-data in JSON. Live traffic reaches [`Test`] and [`bind`] without it.
 
 mod ast;
 mod bindings;
@@ -17,6 +19,8 @@ mod display;
 mod encoding;
 mod error;
 mod evaluate;
+mod flat;
+mod goal;
 mod hash;
 mod lexer;
 mod like;
@@ -34,6 +38,9 @@ pub use self::ast::Pattern;
 pub use self::ast::Qualifier;
 pub use self::ast::Spec;
 pub use self::ast::Step;
+pub use self::bindings::Span;
+pub use self::bindings::TooHard;
+pub use self::bindings::bind;
 pub use self::compare::Value;
 pub use self::error::PatternError;
 pub use self::error::Problem;
@@ -41,5 +48,8 @@ pub use self::evaluate::ObjectView;
 pub use self::evaluate::Test;
 pub use self::evaluate::TestError;
 pub use self::evaluate::TestProblem;
+pub use self::goal::Candidates;
+pub use self::goal::Goal;
+pub use self::goal::Window;
 pub use self::observed::TryError;
 pub use self::observed::try_pattern;

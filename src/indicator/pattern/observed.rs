@@ -7,18 +7,20 @@ use std::fmt;
 use serde_json::Map;
 use serde_json::Value as Json;
 
-use super::ast::Observation;
+use super::ast::Comparison;
 use super::ast::Pattern;
 use super::ast::Qualifier;
 use super::ast::Step;
 use super::bindings;
-use super::bindings::Goal;
 use super::bindings::Span;
 use super::compare::Value;
 use super::encoding;
 use super::evaluate::ObjectView;
 use super::evaluate::Test;
 use super::evaluate::TestError;
+use super::goal::Candidates;
+use super::goal::Goal;
+use super::goal::Window;
 use crate::time::Timestamp;
 
 /// Why a pattern can't be evaluated over observed-data.
@@ -71,6 +73,9 @@ impl From<TestError> for TryError {
 /// references multiply.
 const MAX_WORK: u64 = 10_000_000;
 
+/// Most steps of the search for a binding; about a second in the worst case.
+const MAX_STEPS: u64 = 1_000_000;
+
 /// Whether observations meet a pattern.
 ///
 /// Each of `observed` is an observed-data object, a bundle of them with their
@@ -94,11 +99,14 @@ pub fn try_pattern(pattern: &Pattern, observed: &[Json]) -> Result<bool, TryErro
     planner
         .order
         .sort_by_key(|i| planner.spans.get(*i).map(|span| span.last));
-    let goal = planner.plan(&pattern.expression, &[])?;
+    let goal = Goal::of(&pattern.expression, &mut planner)?;
     if work.get() > MAX_WORK {
         return Err(TryError::TooMuchWork);
     }
-    bindings::is_bound(&goal, &planner.spans).map_err(|_| TryError::TooMuchWork)
+    let bound = bindings::bind(&goal, &planner.spans, MAX_STEPS);
+    bound
+        .map(|binding| binding.is_some())
+        .map_err(|_| TryError::TooMuchWork)
 }
 
 /// What was given, taken apart.
@@ -192,7 +200,7 @@ impl<'j> Collection<'j> {
     }
 }
 
-/// Turns a pattern into what must be bound to which observations.
+/// Finds the observations that a pattern can be given.
 struct Planner<'o, 'j> {
     observations: &'o [ObservedData<'j>],
     spans: Vec<Span>,
@@ -201,82 +209,39 @@ struct Planner<'o, 'j> {
     work: &'o Cell<u64>,
 }
 
+impl Candidates for Planner<'_, '_> {
+    /// Sorted as `order`, without duplicates.
+    type Choice = Vec<usize>;
+    type Error = TryError;
+
+    fn of_test(
+        &mut self,
+        comparison: &Comparison,
+        windows: &[Window],
+    ) -> Result<Goal<Vec<usize>>, TryError> {
+        let test = Test::new(comparison)?;
+        Ok(Goal::Some(self.find(&test, windows), 1))
+    }
+
+    fn join(&mut self, choices: Vec<Vec<usize>>) -> Vec<usize> {
+        let mut chosen = vec![false; self.order.len()];
+        for candidate in choices.into_iter().flatten() {
+            if let Some(chosen) = chosen.get_mut(candidate) {
+                *chosen = true;
+            }
+        }
+        let is_chosen = |i: &usize| chosen.get(*i).is_some_and(|chosen| *chosen);
+        self.order.iter().copied().filter(is_chosen).collect()
+    }
+
+    fn of_unmet(&mut self, qualifier: Qualifier) -> Result<Goal<Vec<usize>>, TryError> {
+        Err(TryError::Qualifier(qualifier))
+    }
+}
+
 impl Planner<'_, '_> {
-    /// `windows` are the START and STOP around the expression: an observation
-    /// counts under them if it can have been made within all of them.
-    fn plan(
-        &self,
-        expression: &Observation,
-        windows: &[(Timestamp, Timestamp)],
-    ) -> Result<Goal, TryError> {
-        let plan_all = |branches: &[Observation]| -> Result<Vec<Goal>, TryError> {
-            branches
-                .iter()
-                .map(|branch| self.plan(branch, windows))
-                .collect()
-        };
-        Ok(match expression {
-            Observation::Test(comparison) => {
-                let test = Test::new(comparison)?;
-                Goal::Some(self.find(&test, windows), 1)
-            }
-            Observation::And(branches) => Goal::All(plan_all(branches)?),
-            Observation::FollowedBy(branches) => Goal::Sequence(plan_all(branches)?),
-            Observation::Or(branches) => self.join(plan_all(branches)?),
-            Observation::Qualified(inner, qualifier) => match *qualifier {
-                Qualifier::Within(duration) if duration.is_zero() => {
-                    return Err(TryError::Qualifier(*qualifier));
-                }
-                Qualifier::Repeats(0) => return Err(TryError::Qualifier(*qualifier)),
-                Qualifier::Within(duration) => match self.plan(inner, windows)? {
-                    // One observation is within any time of itself.
-                    goal @ Goal::Some(_, 1) => goal,
-                    goal => Goal::Within(Box::new(goal), duration),
-                },
-                Qualifier::Repeats(times) => match self.plan(inner, windows)? {
-                    Goal::Some(candidates, inner_times) => {
-                        Goal::Some(candidates, inner_times.saturating_mul(times))
-                    }
-                    goal => Goal::Times(Box::new(goal), times),
-                },
-                Qualifier::StartStop(start, stop) => {
-                    let mut windows = windows.to_vec();
-                    windows.push((start, stop));
-                    self.plan(inner, &windows)?
-                }
-            },
-        })
-    }
-
-    /// Alternatives that need one observation each are one choice among all theirs.
-    fn join(&self, goals: Vec<Goal>) -> Goal {
-        let mut singles = vec![false; self.order.len()];
-        let mut others = Vec::new();
-        for goal in goals {
-            match goal {
-                Goal::Some(candidates, 1) => {
-                    for candidate in candidates {
-                        if let Some(single) = singles.get_mut(candidate) {
-                            *single = true;
-                        }
-                    }
-                }
-                goal => others.push(goal),
-            }
-        }
-        let is_single = |i: &usize| singles.get(*i).is_some_and(|single| *single);
-        let candidates = self.order.iter().copied().filter(is_single).collect();
-        let single = Goal::Some(candidates, 1);
-        if others.is_empty() {
-            single
-        } else {
-            others.push(single);
-            Goal::Any(others)
-        }
-    }
-
     /// The observations that hold an object for which the test is true.
-    fn find(&self, test: &Test, windows: &[(Timestamp, Timestamp)]) -> Vec<usize> {
+    fn find(&self, test: &Test, windows: &[Window]) -> Vec<usize> {
         let is_found = |i: &usize| {
             self.observations.get(*i).is_some_and(|observed| {
                 let Span { first, last, .. } = observed.span;

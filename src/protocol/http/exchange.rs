@@ -77,7 +77,7 @@ impl Exchanges {
 
 /// The methods of RFC 9110 and RFC 5789.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Method {
+pub(in crate::protocol) enum Method {
     Get,
     Head,
     Post,
@@ -93,7 +93,7 @@ pub(super) enum Method {
 
 impl Method {
     /// The method of that name, which is case-sensitive (RFC 9110 9.1).
-    pub(super) fn named(name: &[u8]) -> Self {
+    pub(in crate::protocol) fn named(name: &[u8]) -> Self {
         match name {
             b"GET" => Self::Get,
             b"HEAD" => Self::Head,
@@ -109,7 +109,7 @@ impl Method {
     }
 
     /// Its name; `None` for any other.
-    pub(super) const fn name(self) -> Option<&'static str> {
+    pub(in crate::protocol) const fn name(self) -> Option<&'static str> {
         Some(match self {
             Self::Get => "GET",
             Self::Head => "HEAD",

@@ -4,6 +4,8 @@ use memchr::memchr;
 use memchr::memchr_iter;
 use memchr::memchr2;
 
+use crate::protocol::Message;
+use crate::protocol::Sink;
 use crate::protocol::http::content::Coding;
 use crate::protocol::http::head::Line;
 use crate::protocol::http::head::Version;
@@ -13,7 +15,7 @@ use crate::protocol::http::oddity::Oddity;
 
 /// What a head says of the message that it opens.
 #[derive(Debug)]
-pub(super) struct Fields<'a> {
+pub(in crate::protocol) struct Fields<'a> {
     /// The version of the start line.
     pub(super) version: Version,
     /// The first Host header.
@@ -141,6 +143,25 @@ impl<'a> Fields<'a> {
             fields.oddities.note(Oddity::LengthAndChunked);
         }
         fields
+    }
+
+    /// Reads a header section that was translated from a form with a framing of its own, where
+    /// transfer codings mean nothing (RFC 9113 8.2.2).
+    pub(super) fn read_translated(section: &'a [u8]) -> Self {
+        Self {
+            chunked: Chunking::No,
+            transfer_codings: Codings::default(),
+            ..Self::read(b"\r", section)
+        }
+    }
+
+    /// Hands on what was odd about the head.
+    pub(in crate::protocol) fn report(&self, sink: &mut Sink<'_>) {
+        if !self.oddities.is_empty() {
+            for oddity in self.oddities.iter() {
+                sink(Message::Anomaly(oddity.anomaly()));
+            }
+        }
     }
 
     /// Looks for framing and codings behind a CR inside a line, which some recipients take

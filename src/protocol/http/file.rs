@@ -22,7 +22,7 @@ const MAX_MIME_TYPE: usize = 255;
 
 /// The body that is being transferred in one direction; reused from body to body.
 #[derive(Default)]
-pub(super) struct Transfer {
+pub(in crate::protocol) struct Transfer {
     /// Whether a body that someone asks for is in transfer.
     active: bool,
     /// Empty when the transfer gives none.
@@ -44,7 +44,7 @@ pub(super) struct Transfer {
 
 impl Transfer {
     /// Starts a body. `write_name` writes what it is called if the head does not say.
-    pub(super) fn begin(
+    pub(in crate::protocol) fn begin(
         &mut self,
         fields: &Fields<'_>,
         write_name: impl FnOnce(&mut String),
@@ -87,7 +87,7 @@ impl Transfer {
     }
 
     /// Takes in the content that follows.
-    pub(super) fn update(&mut self, bytes: &[u8], sink: &mut Sink<'_>) {
+    pub(in crate::protocol) fn update(&mut self, bytes: &[u8], sink: &mut Sink<'_>) {
         if !self.active {
             return;
         }
@@ -113,7 +113,7 @@ impl Transfer {
     }
 
     /// Passes over content that was never seen.
-    pub(super) fn skip(&mut self, length: u64) {
+    pub(in crate::protocol) fn skip(&mut self, length: u64) {
         self.whole = false;
         self.sent = self.sent.saturating_add(length);
         if self.decoder.take().is_some() {
@@ -125,7 +125,7 @@ impl Transfer {
     }
 
     /// Ends the body, and hands the file on if it has any content.
-    pub(super) fn finish(&mut self, direction: Direction, sink: &mut Sink<'_>) {
+    pub(in crate::protocol) fn finish(&mut self, direction: Direction, sink: &mut Sink<'_>) {
         if !std::mem::take(&mut self.active) {
             return;
         }
@@ -199,7 +199,7 @@ fn is_whole_range(value: &[u8]) -> bool {
 
 /// Writes the last segment of a target's path into `name`, which it clears, with
 /// percent-encoding undone where that gives text.
-pub(super) fn name_of_target(target: &str, name: &mut String) {
+pub(in crate::protocol) fn name_of_target(target: &str, name: &mut String) {
     name.clear();
     let end = target.find(['?', '#']).unwrap_or(target.len());
     let (path, _) = target.split_at(end);

@@ -21,6 +21,8 @@ pub struct HttpRequest<'a> {
     pub target: &'a str,
     /// The version; 0.9 where the request line names none.
     pub version: Version,
+    /// The scheme of a URL with this target: `http` in HTTP/1, and what HTTP/2 names.
+    pub scheme: &'a str,
     /// The host that the request is for, in normal form: lower case, no port, no trailing
     /// dot, no IPv6 brackets. The target's own, if it has one, rules over the Host header
     /// (RFC 9112 3.2.2). `None` where the request names none.
@@ -50,10 +52,11 @@ impl<'a> HttpRequest<'a> {
     }
 
     /// Writes the request's URL in normal form (that of [`url::normalise_url`]) into
-    /// `buffer`, which it clears; `None` for CONNECT, which has no URL.
+    /// `buffer`, which it clears; `None` for CONNECT, which has no URL unless it names a path
+    /// (RFC 8441 4).
     ///
-    /// A target in absolute form is the URL (RFC 9112 3.2.2). Else it is `http://`, the
-    /// host, the port only where the Host header names another than 80, and the target.
+    /// A target in absolute form is the URL (RFC 9112 3.2.2). Else it is the scheme, the
+    /// host, the port only where the request names another than the scheme's, and the target.
     /// Without a host, the server's address and port stand for it.
     pub fn url<'b>(
         &self,
@@ -62,17 +65,19 @@ impl<'a> HttpRequest<'a> {
         buffer: &'b mut String,
     ) -> Option<&'b str> {
         buffer.clear();
-        if self.method == "CONNECT" {
+        if self.method == "CONNECT" && !self.target.starts_with('/') {
             return None;
         }
         if !self.target.starts_with('/') && url::write_absolute(self.target, buffer) {
             return Some(buffer);
         }
-        buffer.push_str("http://");
+        let default = url::default_port(self.scheme);
+        buffer.push_str(self.scheme);
+        buffer.push_str("://");
         match self.host {
-            Some(host) => url::write_host(host, self.port.filter(|port| *port != 80), buffer),
+            Some(host) => url::write_host(host, self.port.filter(|port| *port != default), buffer),
             None => {
-                let port = Some(server_port).filter(|port| *port != 80);
+                let port = Some(server_port).filter(|port| *port != default);
                 url::write_address(server, port, buffer);
             }
         }
@@ -124,6 +129,8 @@ impl Version {
     pub const HTTP_09: Self = Self { major: 0, minor: 9 };
     /// HTTP/1.1.
     pub const HTTP_11: Self = Self { major: 1, minor: 1 };
+    /// HTTP/2.
+    pub const HTTP_2: Self = Self { major: 2, minor: 0 };
 
     /// Reads `HTTP/1.1` in any letter case, and whether nothing else stands there.
     fn read(text: &[u8]) -> (Self, bool) {
@@ -246,10 +253,21 @@ fn trim_end(text: &[u8], blank: impl Fn(u8) -> bool) -> &[u8] {
 
 /// Texts of a request head that are not as they were sent, reused from head to head.
 #[derive(Debug, Default)]
-pub(super) struct Scratch {
+pub(in crate::protocol) struct Scratch {
     host: String,
     other_host: String,
     target: String,
+    scheme: String,
+}
+
+/// What stands in a request line, or in its place.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::protocol) struct RequestLine<'a> {
+    pub(in crate::protocol) method: &'a [u8],
+    pub(in crate::protocol) target: &'a [u8],
+    pub(in crate::protocol) version: Version,
+    /// `http` where it is empty, or is no scheme.
+    pub(in crate::protocol) scheme: &'a [u8],
 }
 
 /// Reads the head of a request, which starts with a request line. Its last line may be
@@ -281,21 +299,74 @@ pub(super) fn read_request<'a>(
         fields.oddities.note(Oddity::StartLine);
         (after, Version::HTTP_09)
     };
-    fields.version = version;
+    let line = RequestLine {
+        method,
+        target,
+        version,
+        scheme: b"http",
+    };
+    build_request(line, rest, fields, scratch)
+}
+
+/// A request whose head came in another form, and was translated: its header section is that
+/// of an HTTP/1.1 request, with a Host header (RFC 9113 8.3.1), and frames nothing.
+pub(in crate::protocol) fn translate_request<'a>(
+    line: RequestLine<'a>,
+    section: &'a [u8],
+    scratch: &'a mut Scratch,
+) -> (HttpRequest<'a>, Fields<'a>) {
+    build_request(line, section, Fields::read_translated(section), scratch)
+}
+
+/// A response whose head came in another form, and was translated.
+pub(in crate::protocol) fn translate_response<'a>(
+    status: u16,
+    version: Version,
+    section: &'a [u8],
+    request_method: Option<&'static str>,
+) -> (HttpResponse<'a>, Fields<'a>) {
+    let response = HttpResponse {
+        status,
+        reason: b"",
+        version,
+        request_method,
+        fields: section,
+    };
+    (response, Fields::read_translated(section))
+}
+
+fn build_request<'a>(
+    line: RequestLine<'a>,
+    section: &'a [u8],
+    mut fields: Fields<'a>,
+    scratch: &'a mut Scratch,
+) -> (HttpRequest<'a>, Fields<'a>) {
+    fields.version = line.version;
     let Scratch {
         host,
         other_host,
         target: lossy,
+        scheme,
     } = scratch;
-    let target = match std::str::from_utf8(target) {
+    let target = match std::str::from_utf8(line.target) {
         Ok(target) => target,
         Err(_) => {
             lossy.clear();
-            lossy.push_str(&String::from_utf8_lossy(target));
+            lossy.push_str(&String::from_utf8_lossy(line.target));
             lossy
         }
     };
-    let method = std::str::from_utf8(method).unwrap_or_default();
+    let method = std::str::from_utf8(line.method).unwrap_or_default();
+    let scheme = match std::str::from_utf8(line.scheme) {
+        Ok("http") => "http",
+        Ok(other) if url::is_scheme(other) => {
+            scheme.clear();
+            scheme.push_str(other);
+            scheme.make_ascii_lowercase();
+            scheme
+        }
+        _ => "http",
+    };
 
     // RFC 9112 3.2: where the request says whom it is for
     let read = |value: Option<&[u8]>, host: &mut String| {
@@ -304,10 +375,10 @@ pub(super) fn read_request<'a>(
     };
     let mut port = read(fields.host, host);
     read(fields.second_host, other_host);
-    let authority = if method == "CONNECT" {
-        Some(target)
-    } else if target.starts_with('/') {
+    let authority = if target.starts_with('/') {
         None
+    } else if method == "CONNECT" {
+        Some(target)
     } else {
         url::split_absolute(target).map(|(_, authority, _)| authority)
     };
@@ -329,11 +400,12 @@ pub(super) fn read_request<'a>(
     let request = HttpRequest {
         method,
         target,
-        version,
+        version: line.version,
+        scheme,
         host: some(host),
         port,
         other_host: some(other_host),
-        fields: rest,
+        fields: section,
     };
     (request, fields)
 }

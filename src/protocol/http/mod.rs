@@ -37,10 +37,6 @@ use crate::protocol::Wants;
 use crate::protocol::http::body::EmptyLine;
 use crate::protocol::http::body::Framing;
 use crate::protocol::http::exchange::Exchanges;
-use crate::protocol::http::exchange::Method;
-use crate::protocol::http::head::Scratch;
-use crate::protocol::http::oddity::Oddities;
-use crate::protocol::http::oddity::Oddity;
 use crate::protocol::http::side::Side;
 use crate::protocol::http::side::State;
 use crate::protocol::http::start::Collected;
@@ -51,6 +47,16 @@ pub use crate::protocol::http::head::HttpResponse;
 pub use crate::protocol::http::head::Version;
 pub use crate::protocol::http::side::MAX_HEAD;
 pub use crate::protocol::http::url::normalise_url;
+
+// for HTTP/2, whose messages are the same
+pub(in crate::protocol) use crate::protocol::http::exchange::Method;
+pub(in crate::protocol) use crate::protocol::http::file::Transfer;
+pub(in crate::protocol) use crate::protocol::http::file::name_of_target;
+pub(in crate::protocol) use crate::protocol::http::head::RequestLine;
+pub(in crate::protocol) use crate::protocol::http::head::Scratch;
+pub(in crate::protocol) use crate::protocol::http::head::translate_request;
+pub(in crate::protocol) use crate::protocol::http::head::translate_response;
+pub(in crate::protocol) use crate::protocol::http::oddity::Oddity;
 
 /// Follows the two streams of an HTTP/1 flow.
 #[derive(Default)]
@@ -205,14 +211,14 @@ impl HttpParser {
         let method = Method::named(request.method.as_bytes());
         let remembered = self.exchanges.push(method, fields.upgrade, |name| {
             if wants.any_file() {
-                file::name_of_target(request.target, name);
+                name_of_target(request.target, name);
             }
         });
         // where responses are never seen, this says nothing of the traffic
         if !remembered && self.server.seen {
             fields.oddities.note(Oddity::PipelineCap);
         }
-        report(fields.oddities, sink);
+        fields.report(sink);
         // RFC 9110 9.3.6: what follows a CONNECT is no body
         if method == Method::Connect {
             sink(Message::HttpRequest(request));
@@ -223,7 +229,7 @@ impl HttpParser {
             let name = |name: &mut String| {
                 // a PUT names what it stores; what a POST names is its recipient
                 if method == Method::Put {
-                    file::name_of_target(request.target, name);
+                    name_of_target(request.target, name);
                 }
             };
             self.client.transfer.begin(&fields, name, wants, sink);
@@ -246,7 +252,7 @@ impl HttpParser {
         let method = request.map(|request| request.method);
         let (response, fields) = head::read_response(head, method.and_then(Method::name));
         let status = response.status;
-        report(fields.oddities, sink);
+        fields.report(sink);
         let switched = match status {
             // RFC 9110 9.3.6
             200..=299 => method == Some(Method::Connect),
@@ -393,14 +399,6 @@ enum Handover {
 struct Taken {
     bytes: usize,
     handover: Handover,
-}
-
-fn report(oddities: Oddities, sink: &mut Sink<'_>) {
-    if !oddities.is_empty() {
-        for oddity in oddities.iter() {
-            sink(Message::Anomaly(oddity.anomaly()));
-        }
-    }
 }
 
 /// The whole lines of `bytes`, and the start of the one after them.

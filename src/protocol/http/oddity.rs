@@ -5,7 +5,7 @@ use crate::protocol::Anomaly;
 /// One kind of malformed or evasive traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum Oddity {
+pub(in crate::protocol) enum Oddity {
     /// A line ends with LF alone (RFC 9112 2.2).
     BareLf,
     /// A CR stands inside a line (RFC 9112 2.2).
@@ -89,7 +89,7 @@ impl Oddity {
     ];
 
     /// As the rest of the sensor counts it.
-    pub(super) const fn anomaly(self) -> Anomaly {
+    pub(in crate::protocol) const fn anomaly(self) -> Anomaly {
         Anomaly(match self {
             Self::BareLf => "http.bare-lf",
             Self::BareCr => "http.bare-cr",

@@ -32,12 +32,7 @@ pub(super) fn write_absolute(text: &str, url: &mut String) -> bool {
     if let Some(written) = url.get_mut(start..) {
         written.make_ascii_lowercase();
     }
-    let default = match url.get(start..) {
-        Some("http") => 80,
-        Some("https") => 443,
-        Some("ftp") => 21,
-        _ => 0,
-    };
+    let default = default_port(url.get(start..).unwrap_or_default());
     url.push_str("://");
     write_host(&host, port.filter(|port| *port != default), url);
     write_path(path, url);
@@ -47,13 +42,28 @@ pub(super) fn write_absolute(text: &str, url: &mut String) -> bool {
 /// Scheme, authority, and what follows them, of a URL with an authority (RFC 3986 3).
 pub(super) fn split_absolute(text: &str) -> Option<(&str, &str, &str)> {
     let (scheme, rest) = text.split_once("://")?;
-    let lawful = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'+' | b'-' | b'.');
-    if !scheme.starts_with(|c: char| c.is_ascii_alphabetic()) || !scheme.bytes().all(lawful) {
+    if !is_scheme(scheme) {
         return None;
     }
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
     Some((scheme, authority, path))
+}
+
+/// Whether `text` is a scheme (RFC 3986 3.1).
+pub(super) fn is_scheme(text: &str) -> bool {
+    let lawful = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'+' | b'-' | b'.');
+    text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.bytes().all(lawful)
+}
+
+/// The port that URLs of a scheme, in lower case, need not name; 0 where that is not known.
+pub(super) fn default_port(scheme: &str) -> u16 {
+    match scheme {
+        "http" => 80,
+        "https" => 443,
+        "ftp" => 21,
+        _ => 0,
+    }
 }
 
 /// Appends a host in URL form, and a port where one is to be named.

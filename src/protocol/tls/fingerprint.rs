@@ -11,6 +11,7 @@ use sha2::Sha256;
 
 use crate::protocol::tls::hello::ClientHello;
 use crate::protocol::tls::hello::ServerHello;
+use crate::protocol::tls::hello::Transport;
 use crate::protocol::tls::hello::extension;
 
 /// A JA4 fingerprint: always 36 ASCII characters.
@@ -52,12 +53,11 @@ impl ClientHello<'_> {
         out
     }
 
-    /// JA4, `transport` being `t` for TCP and `q` for QUIC.
+    /// JA4; it begins with `t` over TCP and with `q` over QUIC.
     ///
-    /// A first application protocol that begins or ends with a byte other than an ASCII
-    /// letter or digit stands there in hexadecimal, as the specification has it (an early
-    /// implementation of its authors wrote `99`).
-    pub fn ja4(&self, transport: char) -> Ja4 {
+    /// A first application protocol that begins or ends with an ASCII character other than a
+    /// letter or digit stands there in hexadecimal.
+    pub fn ja4(&self) -> Ja4 {
         let version = self
             .supported_versions()
             .filter(|version| !is_grease(*version))
@@ -79,7 +79,10 @@ impl ClientHello<'_> {
         extensions.sort_unstable();
 
         let mut out = Ja4Writer::default();
-        out.push(&[u8::try_from(transport).unwrap_or(b't')]);
+        out.push(match self.transport() {
+            Transport::Tcp => b"t",
+            Transport::Quic => b"q",
+        });
         out.push(version_code(version));
         out.push(if named { b"d" } else { b"i" });
         out.push(&two_digits(ciphers.len()));

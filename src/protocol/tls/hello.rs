@@ -9,9 +9,19 @@ use crate::octets::Octets;
 use crate::octets::ParseError;
 use crate::protocol::Anomaly;
 
+/// What carries a TLS handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// Records over a stream.
+    Tcp,
+    /// CRYPTO frames of QUIC (RFC 9001 section 4).
+    Quic,
+}
+
 /// A ClientHello. Borrows the handshake message body.
 #[derive(Debug)]
 pub struct ClientHello<'a> {
+    transport: Transport,
     legacy_version: u16,
     random: &'a [u8],
     cipher_suites: &'a [u8],
@@ -41,8 +51,8 @@ pub struct ServerHello<'a> {
 pub struct Extensions<'a>(Octets<'a>);
 
 impl<'a> ClientHello<'a> {
-    /// Reads the body of a handshake message of type 1, its four-byte header taken off;
-    /// QUIC carries the same body in CRYPTO frames (RFC 9001 section 4).
+    /// Reads the body of a handshake message of type 1, its four-byte header taken off, that
+    /// came over TCP; [`Self::over`] says otherwise.
     ///
     /// Faults in the extension block do not fail: what stands before the fault counts, and
     /// [`Self::anomaly`] tells of it.
@@ -58,6 +68,7 @@ impl<'a> ClientHello<'a> {
         input.skip(usize::from(length), "compression methods")?;
         let (extensions, sound) = extension_block(&mut input);
         let mut hello = Self {
+            transport: Transport::Tcp,
             legacy_version,
             random,
             cipher_suites,
@@ -87,6 +98,18 @@ impl<'a> ClientHello<'a> {
             }
         }
         Ok(hello)
+    }
+
+    /// The same, carried by another transport.
+    #[must_use]
+    pub const fn over(mut self, transport: Transport) -> Self {
+        self.transport = transport;
+        self
+    }
+
+    /// What carried it.
+    pub const fn transport(&self) -> Transport {
+        self.transport
     }
 
     /// The server's name in normal form (lower-case, no final dot); `None` where the client

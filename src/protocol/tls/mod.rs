@@ -19,6 +19,7 @@ pub use fingerprint::Ja4;
 pub use hello::ClientHello;
 pub use hello::Extensions;
 pub use hello::ServerHello;
+pub use hello::Transport;
 
 use crate::flow::Direction;
 use crate::octets::Octets;

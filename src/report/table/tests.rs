@@ -161,11 +161,10 @@ fn concludes_in_plain_words() {
         "  packets a second.\n",
         "Matched against 48,000 indicators, loaded in 830 ms; 7 refused (intel check says\n",
         "  why).\n",
-        "3 more matches withheld, of indicators that were not valid at that time: 2 not\n",
-        "  yet, 1 no longer (--validity ignore counts them).\n",
+        "3 more matches withheld: 2 of indicators not yet valid then, 1 of indicators\n",
+        "  that had expired (--validity ignore counts them).\n",
         "Malformed or evasive traffic: 30 tcp.overlap, 3 dns.pointer-loop.\n",
         "Lost and not looked at: 12 flow-table-full.\n",
-        "Warning: office.pcap: cut short after 48,213 packets\n",
     );
     assert_eq!(conclude(&stats(), style(80)), said);
     assert_eq!(

@@ -37,6 +37,8 @@ impl Facets {
     pub(super) const USER_AGENT: Self = Self(1 << 7);
     /// Other properties of traffic; no MISP type is about them.
     pub(super) const OTHER: Self = Self(1 << 8);
+    /// Mail addresses.
+    pub(super) const MAIL: Self = Self(1 << 9);
     /// Everything.
     pub(super) const ALL: Self = Self(u16::MAX);
 
@@ -53,6 +55,7 @@ impl Facets {
                     "ip-src" | "ip-dst" | "ip" => Self::ADDRESS,
                     "domain" | "hostname" => Self::NAME,
                     "url" | "uri" | "link" => Self::URL,
+                    "email" | "email-src" | "email-dst" | "email-reply-to" => Self::MAIL,
                     "filename" | "attachment" | "email-attachment" => Self::FILE_NAME,
                     "malware-sample" => Self::FILE_NAME | Self::FILE_HASH,
                     "ja3-fingerprint-md5"
@@ -115,6 +118,9 @@ impl Subject {
                 }
             }
             ObservableType::Url => Self::url(value),
+            ObservableType::EmailAddr => Self::text(Facets::MAIL, value),
+            // no list is about whole mails
+            ObservableType::EmailMessage => Self::text(Facets::NONE, value),
             ObservableType::File => {
                 let facets = match is_digest(value) {
                     true => Facets::FILE_HASH,
@@ -399,6 +405,7 @@ mod tests {
             ("domain|ip", Facets::ADDRESS | Facets::NAME),
             ("filename|sha256", Facets::FILE_NAME | Facets::FILE_HASH),
             ("x509-fingerprint-sha1", Facets::CERTIFICATE),
+            ("email-src", Facets::MAIL),
             ("phone-number", Facets::NONE),
             ("", Facets::NONE),
         ] {
