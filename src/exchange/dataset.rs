@@ -123,7 +123,11 @@ mod tests {
             ("Zm9-", None),
             ("", None),
         ] {
-            assert_eq!(decode_base64(text).as_deref(), bytes.map(str::as_bytes), "{text}");
+            assert_eq!(
+                decode_base64(text).as_deref(),
+                bytes.map(str::as_bytes),
+                "{text}"
+            );
         }
     }
 
@@ -138,7 +142,10 @@ mod tests {
             ("YS5leGFtcGxl,10", Some(Form::Dataset)),
             ("192.0.2.1,3", Some(Form::Dataset)),
             (&format!("{md5},a word"), Some(Form::Dataset)),
-            (&format!("{md5},80c2998c-da58-41bd-9487-06e5a05a4981"), Some(Form::FeedHash)),
+            (
+                &format!("{md5},80c2998c-da58-41bd-9487-06e5a05a4981"),
+                Some(Form::FeedHash),
+            ),
             ("TW96aWxsYS81LjA=", None),
             ("some words", None),
         ] {

@@ -80,7 +80,10 @@ mod tests {
     fn lines_that_lead_nowhere() {
         for (line, names) in [
             ("0.0.0.0 a.example", Some(vec!["a.example"])),
-            ("127.0.0.1\ta.example b.example # c", Some(vec!["a.example", "b.example"])),
+            (
+                "127.0.0.1\ta.example b.example # c",
+                Some(vec!["a.example", "b.example"]),
+            ),
             ("::1 localhost", Some(vec!["localhost"])),
             (":: a.example", Some(vec!["a.example"])),
             ("192.0.2.1 a.example", None),
@@ -89,7 +92,11 @@ mod tests {
             ("a.example", None),
             ("", None),
         ] {
-            assert_eq!(names_of(line).map(Iterator::collect::<Vec<_>>), names, "{line}");
+            assert_eq!(
+                names_of(line).map(Iterator::collect::<Vec<_>>),
+                names,
+                "{line}"
+            );
         }
     }
 }

@@ -65,7 +65,10 @@ mod tests {
         ] {
             let (pattern, read) = certificate(written).unwrap();
             assert_eq!(read, digits);
-            assert_eq!(pattern, format!("[x509-certificate:hashes.'SHA-1' = '{digits}']"));
+            assert_eq!(
+                pattern,
+                format!("[x509-certificate:hashes.'SHA-1' = '{digits}']")
+            );
         }
         assert_eq!(certificate("da39"), None);
         assert_eq!(certificate(&"zz".repeat(20)), None);

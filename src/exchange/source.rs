@@ -21,9 +21,9 @@ use super::table::Header;
 use super::table::Table;
 use super::tally::Tally;
 use super::value::Value;
+use super::window::Window;
 use super::zeek;
 use super::zeek::ZeekIntel;
-use super::window::Window;
 use crate::indicator::Intake;
 use std::io;
 use std::io::Read;
@@ -135,7 +135,11 @@ fn kind_of_text(bytes: &[u8]) -> SourceKind {
         .split(|b| *b == b'\n')
         .map(|line| sound_text(line.get(..Limits::LONGEST_LINE).unwrap_or(line)))
         .collect();
-    let comments = || lines.iter().take_while(|line| line.trim().is_empty() || line.starts_with('#'));
+    let comments = || {
+        lines
+            .iter()
+            .take_while(|line| line.trim().is_empty() || line.starts_with('#'))
+    };
     if comments().any(|line| zeek::names_columns(line)) {
         return SourceKind::ZeekIntel;
     }
@@ -147,7 +151,10 @@ fn kind_of_text(bytes: &[u8]) -> SourceKind {
         texts.filter(|text| !text.is_empty()).take(TELLING_LINES)
     };
     let (all, hosts) = values().fold((0, 0), |(all, hosts), line| {
-        (all + 1, hosts + usize::from(hosts::names_of(line).is_some()))
+        (
+            all + 1,
+            hosts + usize::from(hosts::names_of(line).is_some()),
+        )
     });
     if hosts * 2 > all {
         return SourceKind::Hosts;
@@ -330,7 +337,14 @@ fn read(
             return read_lines(&mut List::default(), window, limits, file, tally, intake);
         }
         SourceKind::ZeekIntel => {
-            return read_lines(&mut ZeekIntel::default(), window, limits, file, tally, intake);
+            return read_lines(
+                &mut ZeekIntel::default(),
+                window,
+                limits,
+                file,
+                tally,
+                intake,
+            );
         }
         SourceKind::Hosts => return read_lines(&mut Hosts, window, limits, file, tally, intake),
         SourceKind::Dataset => {
@@ -370,7 +384,11 @@ fn read_lines(
         Some(name) if !name.is_empty() => name,
         _ => file,
     };
-    let mut output = Output { name, tally, intake };
+    let mut output = Output {
+        name,
+        tally,
+        intake,
+    };
     lines::read(reader, window, limits, file, &mut output)
 }
 

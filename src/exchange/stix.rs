@@ -343,7 +343,6 @@ impl Bundle {
         }
         Ok(())
     }
-
 }
 
 fn shape<T>(what: String) -> Result<T, Stop> {

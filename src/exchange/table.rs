@@ -80,7 +80,10 @@ impl Header {
             let fits = |header: &Self| split(line, header.delimiter).len() == header.columns;
             return Self::read(line).or_else(|| {
                 let header = behind_mark.filter(fits)?;
-                Some(Self { comment: true, ..header })
+                Some(Self {
+                    comment: true,
+                    ..header
+                })
             });
         }
         None
@@ -95,6 +98,10 @@ impl Header {
                     .map(|name| name.trim().to_ascii_lowercase())
                     .collect();
                 let at = |wanted: &str| names.iter().position(|name| name == wanted);
+                // a row names values, not columns
+                if names.iter().any(|name| Value::parse(name).is_ok()) {
+                    return None;
+                }
                 Some(Self {
                     delimiter: *delimiter,
                     column: COLUMNS.iter().find_map(|name| at(name))?,
@@ -197,7 +204,9 @@ impl LineReader for Table {
 
 /// Whether as many quotes close as open: a doubled one within quotes does both.
 fn is_closed(line: &str) -> bool {
-    memchr::memchr_iter(b'"', line.as_bytes()).count().is_multiple_of(2)
+    memchr::memchr_iter(b'"', line.as_bytes())
+        .count()
+        .is_multiple_of(2)
 }
 
 fn is_no(flag: &str) -> bool {
@@ -284,14 +293,24 @@ mod tests {
             ("first_seen;Domain;note\n", 1, false),
             ("\"date\",\"URL\"\n", 1, false),
             ("indicator\na.example\n", 0, false),
-            ("# x\n# id,date,url\n\"1\",\"2\",\"http://a.example/\"\n", 2, true),
+            (
+                "# x\n# id,date,url\n\"1\",\"2\",\"http://a.example/\"\n",
+                2,
+                true,
+            ),
             ("domain,url,md5\n", 1, false),
             ("uuid\tvalue\tto_ids\n", 1, false),
         ] {
             let header = find(text).unwrap_or_else(|| panic!("{text}"));
             assert_eq!((header.column, header.comment), (column, comment), "{text}");
         }
-        for text in ["a.example\n", "# url\na.example\n", "# id,url\na.example\n", "x,y\n", ""] {
+        for text in [
+            "a.example\n",
+            "# url\na.example\n",
+            "# id,url\na.example\n",
+            "x,y\n",
+            "",
+        ] {
             assert_eq!(find(text), None, "{text}");
         }
     }

@@ -146,9 +146,21 @@ mod tests {
     #[test]
     fn types_become_patterns() {
         for (kind, text, pattern) in [
-            ("Intel::ADDR", "192.0.2.1", "[ipv4-addr:value = '192.0.2.1']"),
-            ("Intel::SUBNET", "192.0.2.0/24", "[ipv4-addr:value = '192.0.2.0/24']"),
-            ("Intel::DOMAIN", "A.example", "[domain-name:value = 'a.example']"),
+            (
+                "Intel::ADDR",
+                "192.0.2.1",
+                "[ipv4-addr:value = '192.0.2.1']",
+            ),
+            (
+                "Intel::SUBNET",
+                "192.0.2.0/24",
+                "[ipv4-addr:value = '192.0.2.0/24']",
+            ),
+            (
+                "Intel::DOMAIN",
+                "A.example",
+                "[domain-name:value = 'a.example']",
+            ),
             ("Intel::URL", "a.example/x", "[url:value = 'a.example/x']"),
             (
                 "Intel::FILE_HASH",
@@ -165,7 +177,11 @@ mod tests {
                 "Bot's/1",
                 r"[network-traffic:extensions.'http-request-ext'.request_header.'User-Agent' = 'Bot\'s/1']",
             ),
-            ("Intel::EMAIL", "x@A.example", "[email-addr:value = 'x@a.example']"),
+            (
+                "Intel::EMAIL",
+                "x@A.example",
+                "[email-addr:value = 'x@a.example']",
+            ),
             ("Intel::FILE_NAME", "a b.exe", "[file:name = 'a b.exe']"),
         ] {
             assert_eq!(read(kind, text).unwrap().pattern, pattern, "{kind}");
@@ -179,18 +195,30 @@ mod tests {
             ("Intel::EMAIL", "a.example"),
             ("Intel::FILE_NAME", ""),
         ] {
-            assert!(matches!(read(kind, text), Err(Unusable::Broken(_))), "{kind}");
+            assert!(
+                matches!(read(kind, text), Err(Unusable::Broken(_))),
+                "{kind}"
+            );
         }
-        assert!(matches!(read("Intel::USER_NAME", "x"), Err(Unusable::Unseeable(_))));
+        assert!(matches!(
+            read("Intel::USER_NAME", "x"),
+            Err(Unusable::Unseeable(_))
+        ));
     }
 
     #[test]
     fn columns_are_named_in_any_order() {
         assert_eq!(
             columns_of("#fields\tmeta.desc\tindicator_type\tindicator"),
-            Some(Columns { indicator: 2, kind: 1, description: Some(0) })
+            Some(Columns {
+                indicator: 2,
+                kind: 1,
+                description: Some(0)
+            })
         );
-        assert!(names_columns("#fields\tindicator\tindicator_type\tmeta.source"));
+        assert!(names_columns(
+            "#fields\tindicator\tindicator_type\tmeta.source"
+        ));
         assert!(!names_columns("#fields\tts\tuid"));
         assert!(!names_columns("# indicator indicator_type"));
     }

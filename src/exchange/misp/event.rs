@@ -78,7 +78,11 @@ pub(super) fn deliver(
         let text = "the event does not say whether it is published: taken as published";
         tally.warn(text, || path.to_owned());
     }
-    let mut delivery = Delivery { counts, tally, intake };
+    let mut delivery = Delivery {
+        counts,
+        tally,
+        intake,
+    };
     json::each_element(lists.attributes, |index, raw| {
         let path = || format!("{path}.Attribute[{index}]");
         delivery.attribute(raw, &event, false, &path);
@@ -114,7 +118,11 @@ pub(super) fn deliver_attribute(
     });
     match event {
         Ok(event) => {
-            let mut delivery = Delivery { counts, tally, intake };
+            let mut delivery = Delivery {
+                counts,
+                tally,
+                intake,
+            };
             delivery.attribute(raw, &event, false, &|| path.to_owned());
         }
         Err(reason) => tally.refuse("", path.to_owned(), reason),
@@ -169,10 +177,21 @@ impl<'a> Event<'a> {
             "Attribute",
             "Object",
         ];
-        let [info, date, timestamp, published, tags, creator, attributes, objects] =
-            json::members(raw, names)?;
+        let [
+            info,
+            date,
+            timestamp,
+            published,
+            tags,
+            creator,
+            attributes,
+            objects,
+        ] = json::members(raw, names)?;
         let info = info.map(json::text).transpose().map_err(of("info"))?;
-        let published = published.map(json::flag).transpose().map_err(of("published"))?;
+        let published = published
+            .map(json::flag)
+            .transpose()
+            .map_err(of("published"))?;
         let date = date.and_then(|raw| {
             let date = decode(raw).ok().filter(|date| date.len() == 10);
             let time = date.and_then(|date| Timestamp::parse_rfc3339(&format!("{date}T00:00:00Z")));
@@ -199,7 +218,13 @@ impl<'a> Event<'a> {
             tags: Tags::read(tags, tally)?,
             created_by,
         };
-        Ok((event, Lists { attributes, objects }))
+        Ok((
+            event,
+            Lists {
+                attributes,
+                objects,
+            },
+        ))
     }
 
     /// What people are shown of one of its attributes.
@@ -264,7 +289,10 @@ impl<'a> Tags<'a> {
             return Err(format!("Tag: {reason}"));
         }
         if left_out {
-            tally.warn("more tags than are kept: further ones are left out", String::new);
+            tally.warn(
+                "more tags than are kept: further ones are left out",
+                String::new,
+            );
         }
         Ok(tags)
     }
@@ -325,7 +353,8 @@ impl Delivery<'_> {
             }
         };
         if seen.without_port {
-            self.tally.warn("hostname|port: the name matches with any port", path);
+            self.tally
+                .warn("hostname|port: the name matches with any port", path);
         }
         let mut labels = event.tags.labels.clone();
         for label in &attribute.tags.labels {
@@ -350,11 +379,16 @@ impl Delivery<'_> {
             markings: Vec::new(),
             created_by: event.created_by.as_deref().map(Cow::Borrowed),
         };
-        if self.tally.take_as(uuid, self.intake, &indicator, || path() + ".value") {
+        if self
+            .tally
+            .take_as(uuid, self.intake, &indicator, || path() + ".value")
+        {
             let clusters = event.tags.clusters.iter().chain(&attribute.tags.clusters);
             for cluster in clusters {
-                self.intake.context(&cluster.id, cluster.kind, &cluster.name);
-                self.intake.relationship(&indicator.id, "indicates", &cluster.id);
+                self.intake
+                    .context(&cluster.id, cluster.kind, &cluster.name);
+                self.intake
+                    .relationship(&indicator.id, "indicates", &cluster.id);
             }
         }
     }
@@ -375,15 +409,21 @@ struct Attribute<'a> {
 
 impl<'a> Attribute<'a> {
     /// `None`: it is context.
-    fn read(
-        raw: &'a str,
-        object_deleted: bool,
-        tally: &mut Tally,
-    ) -> Result<Option<Self>, String> {
-        let names = &["uuid", "type", "value", "to_ids", "deleted", "timestamp", "Tag"];
+    fn read(raw: &'a str, object_deleted: bool, tally: &mut Tally) -> Result<Option<Self>, String> {
+        let names = &[
+            "uuid",
+            "type",
+            "value",
+            "to_ids",
+            "deleted",
+            "timestamp",
+            "Tag",
+        ];
         let [uuid, kind, value, to_ids, deleted, timestamp, tags] = json::members(raw, names)?;
         let to_ids = to_ids.map_or(Ok(false), json::flag).map_err(of("to_ids"))?;
-        let deleted = deleted.map_or(Ok(false), json::flag).map_err(of("deleted"))?;
+        let deleted = deleted
+            .map_or(Ok(false), json::flag)
+            .map_err(of("deleted"))?;
         let deleted = deleted || object_deleted;
         if !to_ids && !deleted {
             return Ok(None);
@@ -419,7 +459,9 @@ fn time(raw: Option<&str>) -> Result<Option<Timestamp>, String> {
 
 /// The id of a broken attribute, for reports; empty where there is none.
 fn shown_id(raw: &str) -> Cow<'_, str> {
-    let uuid = json::members(raw, &["uuid"]).ok().and_then(|[uuid]| decode(uuid?).ok());
+    let uuid = json::members(raw, &["uuid"])
+        .ok()
+        .and_then(|[uuid]| decode(uuid?).ok());
     uuid.unwrap_or_default()
 }
 
@@ -436,7 +478,10 @@ mod tests {
     fn galaxies_name_what_is_indicated() {
         for (tag, cluster) in [
             ("threat-actor=\"Sofacy\"", Some(("threat-actor", "Sofacy"))),
-            ("mitre-enterprise-attack-malware=\"X - S0001\"", Some(("malware", "X - S0001"))),
+            (
+                "mitre-enterprise-attack-malware=\"X - S0001\"",
+                Some(("malware", "X - S0001")),
+            ),
             ("mitre-intrusion-set=\"G\"", Some(("intrusion-set", "G"))),
             ("rat=\"R\"", Some(("malware", "R"))),
             ("mitre-tool=\"T\"", Some(("tool", "T"))),
@@ -458,7 +503,13 @@ mod tests {
         raw += "{\"name\":\"TLP:RED\"},{\"name\":\"tlp:red\"}]";
         let mut tally = Tally::new("x", 10);
         let tags = Tags::read(Some(&raw), &mut tally).unwrap();
-        assert_eq!(tags.labels.iter().filter(|l| Tlp::from_label(l).is_some()).count(), 1);
+        assert_eq!(
+            tags.labels
+                .iter()
+                .filter(|l| Tlp::from_label(l).is_some())
+                .count(),
+            1
+        );
         assert!(tags.labels.iter().map(|l| l.len()).sum::<usize>() <= MOST_TAG_BYTES + 10);
         assert_eq!(tally.finish().warnings.len(), 1);
     }

@@ -61,7 +61,9 @@ pub(in super::super) fn events_of(
         Ok(_) => return Err(fail(Cause::Malformed("nothing may follow the document"))),
         Err(Fault::Malformed { what, .. }) => return Err(fail(Cause::Malformed(what))),
         Err(Fault::Incomplete) => return Err(fail(Cause::CutShort)),
-        Err(Fault::TooDeep { .. }) => return Err(fail(Cause::TooDeep(super::super::scan::DEEPEST))),
+        Err(Fault::TooDeep { .. }) => {
+            return Err(fail(Cause::TooDeep(super::super::scan::DEEPEST)));
+        }
     }
     let mut events = Vec::new();
     let listed = json::each_member(text, |name, _| {
@@ -87,4 +89,3 @@ pub(in super::super) fn events_of(
     events.dedup();
     Ok(events)
 }
-

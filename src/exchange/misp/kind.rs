@@ -127,6 +127,7 @@ pub(super) fn read<'a>(kind: &str, value: &'a str) -> Result<Seen<'a>, Miss> {
             _ => Err(broken()),
         },
         "email-subject" => equal("email-message:subject"),
+        "email-x-mailer" => equal("email-message:additional_header_fields.'X-Mailer'"),
         "email-message-id" => equal("email-message:message_id"),
         "email-src-display-name" | "email-dst-display-name" => equal("email-addr:display_name"),
         "stix2-pattern" => Ok(Seen {
@@ -186,7 +187,9 @@ fn endpoint(side: &str, value: &str) -> Option<String> {
 
 fn url(value: &str) -> Result<Seen<'_>, Miss> {
     let url = refang(value);
-    let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+    let scheme = url
+        .split_once("://")
+        .map(|(scheme, _)| scheme.to_ascii_lowercase());
     if url.contains(char::is_control) {
         return Err(Miss::Broken(format!("{} is no 'url'", quote(value))));
     }
@@ -217,7 +220,10 @@ fn hash(algorithm: &str, digits: &str) -> Option<String> {
 fn fingerprint(property: &str, value: &str) -> Option<Seen<'static>> {
     match parse(value)? {
         Value::Hash("MD5", digits) => Some(Seen {
-            pattern: Cow::Owned(pattern::equal(&format!("network-traffic:{property}"), &digits)),
+            pattern: Cow::Owned(pattern::equal(
+                &format!("network-traffic:{property}"),
+                &digits,
+            )),
             ..Seen::default()
         }),
         _ => None,

@@ -310,9 +310,10 @@ impl Events {
         false
     }
 
-    fn refuse_size(&self, tally: &mut Tally) {
+    fn refuse_size(&mut self, tally: &mut Tally) {
         let largest = self.largest_event;
         let reason = format!("the event is larger than {largest} bytes: split it");
         tally.refuse("", self.path().unwrap_or_default(), reason);
+        self.found = true;
     }
 }
