@@ -77,6 +77,14 @@ pub enum Cause {
     /// JSON, but not of the shape that is read; what is wrong and what to do.
     #[error("{0}")]
     Shape(String),
+    /// All objects were refused, each for a reason of its own.
+    #[error("nothing of it can be used; {refused} objects refused, the first at {first}")]
+    AllRefused {
+        /// How many.
+        refused: usize,
+        /// Where the first of them is, and what is wrong with it.
+        first: String,
+    },
     /// A text without one value that a list may hold; why its first line is none.
     #[error(
         "neither a STIX bundle nor a list: none of its lines is an address, network, domain \

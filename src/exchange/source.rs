@@ -257,10 +257,33 @@ pub(super) fn load(
     // a folder gave nothing when none of its files did; beside others, one is passed over
     let of_folder = loaded.get_mut(first..).unwrap_or_default();
     if of_folder.iter().any(|file| file.fatal.is_none()) {
-        for file in of_folder {
+        for file in &mut *of_folder {
             file.skipped = file.fatal.take();
         }
     }
+    if of_folder
+        .iter()
+        .any(|file| file.skipped.is_none() && !is_refused_whole(file))
+    {
+        for file in of_folder.iter_mut().filter(|file| is_refused_whole(file)) {
+            let report = &file.report;
+            let first = report.refused.first().map(|first| Cause::AllRefused {
+                refused: report.refused.len(),
+                first: format!("{}: {}", first.path, first.reason),
+            });
+            file.skipped = first.map(|cause| LoadError::whole(&report.file, cause));
+        }
+    }
+}
+
+/// Whether the file is sound, but every object that counts was refused.
+fn is_refused_whole(file: &LoadedSource) -> bool {
+    let report = &file.report;
+    file.fatal.is_none()
+        && file.skipped.is_none()
+        && report.loaded + report.revoked == 0
+        && report.unseeable.is_empty()
+        && !report.refused.is_empty()
 }
 
 /// Loads what a reader gives; `name` is a file's path, an exchange's name, or `-`.

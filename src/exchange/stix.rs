@@ -206,7 +206,7 @@ impl Document for Bundle {
     fn finish(&mut self, file: &str, tally: &mut Tally) -> Result<(), LoadError> {
         if !(self.has_type || self.has_objects || self.has_more) {
             let what = "neither a STIX bundle (\"type\": \"bundle\") nor a TAXII envelope \
-                        (\"objects\": […])";
+                        (\"objects\": […]) nor a MISP event (\"Event\": {…})";
             return Err(LoadError::whole(file, Cause::Shape(what.to_owned())));
         }
         // a list of anything else is not meant for us

@@ -630,6 +630,11 @@ fn a_feed_is_the_events_that_its_manifest_names() {
     write(&format!("{other}.json"), &one);
     write("hashes.csv", &format!("{},{UUID}\n", "0".repeat(32)));
     std::fs::write(folder.join("secret.json"), &one).unwrap();
+    std::fs::write(
+        folder.join("draft.json"),
+        one.replace("true,\"Att", "false,\"Att"),
+    )
+    .unwrap();
     let load_feed = |manifest: &str| {
         write("manifest.json", manifest);
         let mut record = Record::default();
@@ -652,7 +657,27 @@ fn a_feed_is_the_events_that_its_manifest_names() {
         "{{\"{other}\":{{}},\"../secret\":{{}},\"{missing}\":{{}},\"{UUID}\":{{}}}}"
     ));
     let cut = load_feed(&format!("{{\"{UUID}\":{{}}"));
+    // what is refused whole is passed over beside others, and told where it is alone
+    let mut record = Record::default();
+    let beside = load(std::slice::from_ref(&folder), &mut record, &mut |_| {});
+    std::fs::remove_file(folder.join("secret.json")).unwrap();
+    std::fs::remove_dir_all(folder.join("feed")).unwrap();
+    let alone = load(std::slice::from_ref(&folder), &mut record, &mut |_| {});
     std::fs::remove_dir_all(&folder).unwrap();
+    let draft = |sources: &[LoadedSource]| {
+        let draft = sources
+            .iter()
+            .find(|source| source.report.file.ends_with("draft.json"));
+        draft
+            .map(|draft| (draft.report.refused.len(), draft.skipped.is_some()))
+            .unwrap()
+    };
+    assert_eq!((draft(&beside), draft(&alone)), ((1, true), (1, false)));
+    let told = beside.iter().find_map(|source| match &source.skipped {
+        Some(error) if error.file.ends_with("draft.json") => Some(error.to_string()),
+        _ => None,
+    });
+    assert!(told.is_some_and(|told| told.contains("its event is not published")));
     assert_eq!(one_named, [(format!("{UUID}.json"), 1, String::new())]);
     let names: Vec<(&str, u64)> = tricks.iter().map(|(file, n, _)| (&**file, *n)).collect();
     assert_eq!(

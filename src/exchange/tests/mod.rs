@@ -499,6 +499,10 @@ fn documents_that_are_refused_whole() {
             format!("{},80c2998c-da58-41bd-9487-06e5a05a4981\n", "0".repeat(32)),
             "hashes.csv",
         ),
+        (
+            format!("{{\"x\":\"{}\",\"Event\":{{}}}}", "a".repeat(300 << 10)),
+            "a MISP event far behind the start",
+        ),
         ("WPSET\0\0".to_owned(), "a compiled set"),
         (
             "\u{1f}\u{8b}".to_owned(),
