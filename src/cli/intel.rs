@@ -182,7 +182,7 @@ pub(super) fn gave_nothing(source: &LoadedSource) -> Option<String> {
         // beside other files of its folder, it is passed over
         _ if source.skipped.is_some() => None,
         Some(first) if any == 0 && report.unseeable.is_empty() => Some(format!(
-            "{}: nothing of it can be used; {} objects refused, the first at {}: {}",
+            "{}: nothing of it can be used; objects refused: {}; the first at {}: {}",
             report.file,
             report.refused.len(),
             first.path,
@@ -225,7 +225,7 @@ pub(super) fn check(arguments: &CheckArguments, colour: Colour) -> Result<Ended,
     let refused: usize = reports.iter().map(|r| r.refused.len()).sum();
     if refused > 0 {
         return Err(Failure::Usage(format!(
-            "{refused} objects can't be loaded; see the reasons above"
+            "objects that can't be loaded: {refused}; see the reasons above"
         )));
     }
     Ok(Ended::Done)
