@@ -1,4 +1,4 @@
-//! The shared conformance bundles: each must come to what their expectations say.
+//! The shared conformance bundles and MISP events: each must come to what their expectations say.
 //!
 //! Patterns are not compiled here, so that files which are broken within a
 //! pattern alone only have to load cleanly.
@@ -168,19 +168,97 @@ fn bundles_come_to_what_is_expected() {
 }
 
 #[test]
-fn misp_is_told_apart() {
-    let Some(folder) = shared("conformance/misp") else {
+fn misp_events_load_or_say_why_not() {
+    let Some(folder) = shared("conformance/misp/events") else {
         return;
     };
-    for name in ["events", "feed-example"] {
-        let (mut refused, mut newest) = (0, Newest::default());
-        for source in load(&[folder.join(name)], &mut newest, &mut |_| {}) {
-            let error = source.fatal.expect("nothing of MISP loads").to_string();
-            refused += u32::from(error.contains(": a MISP "));
+    for (file, refusals, message) in [
+        ("eset-bespin.json", 0, ""),
+        ("eset-kessel.json", 0, ""),
+        (
+            "eset-cloudmensis.misp.json",
+            11,
+            "its event is not published",
+        ),
+    ] {
+        let (newest, loaded) = load_one(&folder.join(file));
+        assert!(loaded.fatal.is_none(), "{file}: {:?}", loaded.fatal);
+        assert_eq!(newest.taken, 0, "{file}");
+        assert_eq!(loaded.report.refused.len(), refusals, "{file}");
+        for refused in loaded.report.refused {
+            assert!(refused.reason.contains(message), "{file}: {refused:?}");
         }
-        assert!(refused > 0, "{name}");
-        assert_eq!(newest.taken, 0, "{name}");
     }
+    let (_, loaded) = load_one(&folder.join("eset-truncated-4000-bytes.json"));
+    let error = loaded.fatal.expect("it is cut short").to_string();
+    assert!(error.contains("ends within the JSON document"), "{error}");
+}
+
+#[test]
+fn a_misp_feed_loads() {
+    let Some(folder) = shared("conformance/misp/feed-example") else {
+        return;
+    };
+    let mut newest = Newest::default();
+    let loaded = load(std::slice::from_ref(&folder), &mut newest, &mut |_| {});
+    // one of each event, in the order of their ids; hashes.csv is no source
+    let counts: Vec<_> = loaded
+        .iter()
+        .map(|source| {
+            assert!(
+                source.fatal.is_none() && source.skipped.is_none(),
+                "{source:?}"
+            );
+            let report = &source.report;
+            (
+                report.loaded,
+                report.revoked,
+                report.refused.len(),
+                report.unseeable.len(),
+            )
+        })
+        .collect();
+    assert_eq!(counts, [(4, 1, 0, 1), (6, 0, 0, 2), (18, 0, 0, 1)]);
+    let active = newest.active();
+    for pattern in [
+        "[domain-name:value = 'mixed.example']",
+        "[ipv4-addr:value = '198.51.100.30']",
+        "[ipv4-addr:value = '203.0.113.0/24']",
+        "[domain-name:value = 'evil.example' OR ipv4-addr:value = '198.51.100.9']",
+        "[file:hashes.'SHA-256' = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855']",
+    ] {
+        assert!(active.contains(&pattern), "{pattern}: {active:?}");
+    }
+    for never in ["8.8.8.8", "198.51.100.20", "EvilBot/1.0"] {
+        assert!(
+            !active.iter().any(|pattern| pattern.contains(never)),
+            "{never}"
+        );
+    }
+    // the manifest and the look-up table by themselves are no sources
+    for (file, message) in [
+        ("manifest.json", "the manifest"),
+        ("hashes.csv", "hashes.csv"),
+    ] {
+        let (_, loaded) = load_one(&folder.join(file));
+        let error = loaded.fatal.expect("no source").to_string();
+        assert!(error.contains(message), "{error}");
+    }
+}
+
+#[test]
+fn warninglists_belong_to_the_rules() {
+    let Some(folder) = shared("conformance/misp/warninglists") else {
+        return;
+    };
+    let mut newest = Newest::default();
+    let loaded = load(&[folder], &mut newest, &mut |_| {});
+    assert!(loaded.len() > 5);
+    for source in loaded {
+        let error = source.fatal.expect("no source").to_string();
+        assert!(error.contains("name it with --rules"), "{error}");
+    }
+    assert_eq!(newest.taken, 0);
 }
 
 #[test]

@@ -19,7 +19,7 @@ Examples:
   watchpost intel compile bundle.json --output indicators.set
   watchpost replay capture.pcap --intel indicators.set")]
 pub(super) struct Arguments {
-    /// STIX bundles, TAXII envelopes, plain lists, folders of them; - is standard input
+    /// STIX bundles, MISP events and feeds, lists, folders of them; - is standard input
     #[arg(required = true, value_name = "SOURCE")]
     sources: Vec<PathBuf>,
     /// Where the compiled set goes; replaced in one step; - is standard output

@@ -47,7 +47,7 @@ Examples:
 
 Exits 2 where some of it can't load.")]
 pub(super) struct CheckArguments {
-    /// STIX bundles, TAXII envelopes, plain lists, folders of them; - is standard input
+    /// STIX bundles, MISP events and feeds, lists, folders of them; - is standard input
     #[arg(required = true, value_name = "SOURCE")]
     sources: Vec<PathBuf>,
     /// Print one JSON object
@@ -179,6 +179,8 @@ pub(super) fn gave_nothing(source: &LoadedSource) -> Option<String> {
     let report = &source.report;
     let any = report.loaded + report.revoked + report.superseded + report.duplicate;
     match report.refused.first() {
+        // beside other files of its folder, it is passed over
+        _ if source.skipped.is_some() => None,
         Some(first) if any == 0 && report.unseeable.is_empty() => Some(format!(
             "{}: nothing of it can be used; objects refused: {}; the first at {}: {}",
             report.file,

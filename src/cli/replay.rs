@@ -61,7 +61,7 @@ pub(super) struct Arguments {
     /// Capture files, or folders of them, in order; - is standard input
     #[arg(required = true, value_name = "CAPTURE")]
     captures: Vec<PathBuf>,
-    /// STIX bundles, TAXII envelopes, plain lists, folders of them, or one compiled set
+    /// STIX bundles, MISP events and feeds, lists, folders of them, or one compiled set
     #[arg(long, required = true, num_args = 1.., value_name = "SOURCE")]
     intel: Vec<PathBuf>,
     /// Policy and allowlists: a file or a folder [default: the shipped ones]

@@ -24,17 +24,26 @@ pub enum Cause {
     #[error("it cannot be read: {0}")]
     Io(#[from] io::Error),
     /// No byte but white space.
-    #[error("it is empty: a STIX bundle, a TAXII envelope or a list of values is expected")]
+    #[error("it is empty: a STIX bundle, a MISP event or a list of values is expected")]
     Empty,
     /// A folder without files.
-    #[error("the folder holds no file: name a folder of STIX bundles or lists")]
+    #[error("the folder holds no file: name a folder of STIX bundles, MISP events or lists")]
     NoFiles,
     /// A folder with more files than are read.
     #[error("the folder holds more than {0} files: name a folder of bundles and lists alone")]
     TooManyFiles(usize),
-    /// What MISP shares; the word says which of its formats.
-    #[error("a MISP {0}: this version reads STIX and plain lists; export the event as STIX 2.1")]
-    Misp(&'static str),
+    /// A list of a MISP feed's events, without them.
+    #[error("the manifest of a MISP feed: name the folder that it is in")]
+    MispManifest,
+    /// Hashes of the values of a MISP feed, which are no indicators.
+    #[error("the look-up table of a MISP feed (hashes.csv): name the folder that it is in")]
+    MispHashes,
+    /// Events that other members of the document come before, and long ones.
+    #[error("a MISP event far behind the start of the document: put 'Event' or 'response' first")]
+    MispBehind,
+    /// What is known to be harmless.
+    #[error("a MISP warninglist, which says what is harmless: name it with --rules")]
+    Warninglist,
     /// A compiled set, which is loaded without reading it here.
     #[error("a compiled set: it cannot be merged with other sources; name it alone")]
     CompiledSet,
@@ -68,6 +77,14 @@ pub enum Cause {
     /// JSON, but not of the shape that is read; what is wrong and what to do.
     #[error("{0}")]
     Shape(String),
+    /// All objects were refused, each for a reason of its own.
+    #[error("nothing of it can be used; {refused} objects refused, the first at {first}")]
+    AllRefused {
+        /// How many.
+        refused: usize,
+        /// Where the first of them is, and what is wrong with it.
+        first: String,
+    },
     /// A text without one value that a list may hold; why its first line is none.
     #[error(
         "neither a STIX bundle nor a list: none of its lines is an address, network, domain \

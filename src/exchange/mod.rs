@@ -1,4 +1,5 @@
-//! What partners share, read from files: STIX bundles, TAXII envelopes, plain lists.
+//! What partners share, read from files: STIX bundles, TAXII envelopes, MISP
+//! events and feeds, plain lists, and what other sensors read.
 //!
 //! [`load`] takes the sources that a user named and hands every indicator to
 //! an [`Intake`]. What a file is, its content says, never its name. Files of
@@ -6,24 +7,32 @@
 //! document that is broken as a whole costs all of it, since nobody can say
 //! what its author meant, and the intake forgets what came of it.
 
+mod dataset;
+mod document;
 mod error;
+mod hosts;
+mod lines;
 mod list;
+mod misp;
 mod object;
+mod pattern;
 mod refang;
 mod scan;
 mod source;
 mod stix;
+mod table;
 mod tally;
 mod value;
 mod window;
+mod zeek;
 
 #[cfg(test)]
 mod tests;
 
 pub use error::Cause;
 pub use error::LoadError;
-pub use list::NAMESPACE;
-pub use list::derive_id;
+pub use lines::NAMESPACE;
+pub use lines::derive_id;
 pub use source::SourceKind;
 pub use source::Unknown;
 pub use source::kind_of;
@@ -39,6 +48,8 @@ use std::path::PathBuf;
 pub struct Limits {
     /// Bytes of the largest STIX object that is read; a larger one is refused and passed over.
     pub largest_object: usize,
+    /// Bytes of the largest MISP event, and of a feed's manifest, that is read; likewise.
+    pub largest_event: usize,
     /// Bytes of the longest line of a list.
     pub longest_line: usize,
     /// Refused objects that a report lists, and as many that cannot be seen; further ones it counts.
@@ -54,6 +65,9 @@ pub struct Limits {
 impl Limits {
     /// Indicators stay below 100 KiB; reports and small samples as base64 go on to a few MiB.
     pub const LARGEST_OBJECT: usize = 16 << 20;
+    /// Events without samples stay below 10 MB; one is held whole, since what decides over its
+    /// attributes may come after them.
+    pub const LARGEST_EVENT: usize = 64 << 20;
     /// Browsers and servers stop at 8 KiB for a URL, the longest value there is.
     pub const LONGEST_LINE: usize = 16 << 10;
     /// More than anybody reads; some 30 MB when each shows a long value.
@@ -70,6 +84,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             largest_object: Self::LARGEST_OBJECT,
+            largest_event: Self::LARGEST_EVENT,
             longest_line: Self::LONGEST_LINE,
             listed: Self::LISTED,
             files: Self::FILES,

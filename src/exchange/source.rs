@@ -2,15 +2,28 @@
 
 use super::Limits;
 use super::LoadedSource;
+use super::dataset;
+use super::dataset::Dataset;
 use super::error::Cause;
 use super::error::LoadError;
-use super::list;
+use super::hosts;
+use super::hosts::Hosts;
+use super::lines;
+use super::lines::LineReader;
+use super::lines::Output;
+use super::list::List;
+use super::list::text_without_comment;
+use super::misp;
 use super::object::decode;
 use super::scan::Scanner;
 use super::stix;
+use super::table::Header;
+use super::table::Table;
 use super::tally::Tally;
 use super::value::Value;
 use super::window::Window;
+use super::zeek;
+use super::zeek::ZeekIntel;
 use crate::indicator::Intake;
 use std::io;
 use std::io::Read;
@@ -23,8 +36,8 @@ const COMPILED_MAGIC: &[u8] = b"WPSET";
 /// UTF-8's own byte order mark (RFC 8259 section 8.1 lets parsers pass over it).
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// What lists the events of a MISP feed folder.
-const MISP_MANIFEST: &str = "manifest.json";
+/// Lines with a value that tell one kind of text from another: a screen or two.
+const TELLING_LINES: usize = 100;
 
 /// What a source holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,10 +48,24 @@ pub enum SourceKind {
     Envelope,
     /// A bare list of STIX objects.
     Objects,
-    /// What MISP shares: an event, the manifest of a feed.
-    Misp(&'static str),
+    /// Events of MISP, or attributes of them.
+    Misp,
+    /// What lists the events of a MISP feed.
+    MispManifest,
+    /// Hashes of the values of a MISP feed.
+    MispHashes,
+    /// Values that MISP knows to be harmless.
+    Warninglist,
     /// One value a line.
     List,
+    /// An intelligence file of Zeek.
+    ZeekIntel,
+    /// A hosts file that leads names nowhere.
+    Hosts,
+    /// CSV with a header.
+    Table,
+    /// A dataset of Suricata.
+    Dataset,
     /// A set compiled by watchpost.
     CompiledSet,
     /// JSON whose beginning does not say more.
@@ -95,17 +122,69 @@ pub fn kind_of(first_bytes: &[u8]) -> SourceKind {
         Some(b'{' | b'[') => kind_of_json(sound_text(bytes)).unwrap_or(SourceKind::Json),
         Some(b'<') => unknown(Unknown::Markup),
         Some(_) if memchr::memchr(0, bytes).is_some() => unknown(Unknown::Binary),
-        Some(_) => SourceKind::List,
+        Some(_) => kind_of_text(bytes),
     }
+}
+
+/// What kind of text this is, by its lines; the last is left out where it could be cut.
+fn kind_of_text(bytes: &[u8]) -> SourceKind {
+    let whole = memchr::memrchr(b'\n', bytes).map_or(bytes.len(), |end| end + 1);
+    let lines: Vec<&str> = bytes
+        .get(..whole)
+        .unwrap_or_default()
+        .split(|b| *b == b'\n')
+        .map(|line| sound_text(line.get(..Limits::LONGEST_LINE).unwrap_or(line)))
+        .collect();
+    let comments = || {
+        lines
+            .iter()
+            .take_while(|line| line.trim().is_empty() || line.starts_with('#'))
+    };
+    if comments().any(|line| zeek::names_columns(line)) {
+        return SourceKind::ZeekIntel;
+    }
+    if header_of(bytes).is_some() {
+        return SourceKind::Table;
+    }
+    let values = || {
+        let texts = lines.iter().map(|line| text_without_comment(line));
+        texts.filter(|text| !text.is_empty()).take(TELLING_LINES)
+    };
+    let (all, hosts) = values().fold((0, 0), |(all, hosts), line| {
+        (
+            all + 1,
+            hosts + usize::from(hosts::names_of(line).is_some()),
+        )
+    });
+    if hosts * 2 > all {
+        return SourceKind::Hosts;
+    }
+    let mut kind = SourceKind::List;
+    for line in values() {
+        match dataset::form_of(line) {
+            Some(dataset::Form::Plain) => {}
+            Some(dataset::Form::Dataset) => kind = SourceKind::Dataset,
+            Some(dataset::Form::FeedHash) => return SourceKind::MispHashes,
+            None => return SourceKind::List,
+        }
+    }
+    kind
+}
+
+/// The header of a table, by the first bytes of it.
+fn header_of(bytes: &[u8]) -> Option<Header> {
+    Header::find(bytes.split(|b| *b == b'\n').map(|line| {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        sound_text(line.get(..Limits::LONGEST_LINE).unwrap_or(line))
+    }))
 }
 
 /// What a document with a member of this name is, if the name alone says so.
 pub(super) fn kind_of_member(name: &str) -> Option<SourceKind> {
     match name {
-        "Event" | "response" => Some(SourceKind::Misp("event")),
-        name if name.len() == 36 && uuid::Uuid::try_parse(name).is_ok() => {
-            Some(SourceKind::Misp("feed's manifest"))
-        }
+        "Event" | "response" => Some(SourceKind::Misp),
+        "matching_attributes" => Some(SourceKind::Warninglist),
+        name if misp::is_uuid(name) => Some(SourceKind::MispManifest),
         _ => None,
     }
 }
@@ -131,6 +210,7 @@ fn kind_of_json(text: &str) -> Option<SourceKind> {
             "type" if list => return Some(SourceKind::Objects),
             "objects" if bundle_id => return Some(SourceKind::Stix),
             "objects" | "more" | "next" => return Some(SourceKind::Envelope),
+            "list" if !list && scanner.next() == Ok(b'[') => return Some(SourceKind::Warninglist),
             _ => {}
         }
         let value = decode(scanner.value().ok()?);
@@ -161,12 +241,8 @@ pub(super) fn load(
         loaded.push(load_file(path, limits, intake, progress));
         return;
     }
-    if is_misp_feed(path) {
-        let error = LoadError::whole(&name, Cause::Misp("feed"));
-        loaded.push(LoadedSource::failed(error));
-        return;
-    }
-    let files = match files_of(path, limits) {
+    let mut faults = Vec::new();
+    let files = match files_of(path, limits, &mut faults) {
         Ok(files) => files,
         Err(error) => {
             loaded.push(LoadedSource::failed(error));
@@ -174,16 +250,40 @@ pub(super) fn load(
         }
     };
     let first = loaded.len();
+    loaded.extend(faults.into_iter().map(LoadedSource::failed));
     for file in files {
         loaded.push(load_file(&file, limits, intake, progress));
     }
     // a folder gave nothing when none of its files did; beside others, one is passed over
     let of_folder = loaded.get_mut(first..).unwrap_or_default();
     if of_folder.iter().any(|file| file.fatal.is_none()) {
-        for file in of_folder {
+        for file in &mut *of_folder {
             file.skipped = file.fatal.take();
         }
     }
+    if of_folder
+        .iter()
+        .any(|file| file.skipped.is_none() && !is_refused_whole(file))
+    {
+        for file in of_folder.iter_mut().filter(|file| is_refused_whole(file)) {
+            let report = &file.report;
+            let first = report.refused.first().map(|first| Cause::AllRefused {
+                refused: report.refused.len(),
+                first: format!("{}: {}", first.path, first.reason),
+            });
+            file.skipped = first.map(|cause| LoadError::whole(&report.file, cause));
+        }
+    }
+}
+
+/// Whether the file is sound, but every object that counts was refused.
+fn is_refused_whole(file: &LoadedSource) -> bool {
+    let report = &file.report;
+    file.fatal.is_none()
+        && file.skipped.is_none()
+        && report.loaded + report.revoked == 0
+        && report.unseeable.is_empty()
+        && !report.refused.is_empty()
 }
 
 /// Loads what a reader gives; `name` is a file's path, an exchange's name, or `-`.
@@ -250,16 +350,39 @@ fn read(
     if window.bytes().len() < limits.window {
         window.fill().map_err(fail)?;
     }
-    let name = match file.rsplit(['/', std::path::MAIN_SEPARATOR]).next() {
-        Some(name) if !name.is_empty() => name,
-        _ => file,
-    };
-    let cause = match kind_of(window.bytes()) {
+    let kind = kind_of(window.bytes());
+    let cause = match kind {
         SourceKind::Stix | SourceKind::Envelope | SourceKind::Objects | SourceKind::Json => {
             return stix::read(window, limits, file, tally, intake);
         }
-        SourceKind::List => return list::read(window, limits, file, name, tally, intake),
-        SourceKind::Misp(what) => Cause::Misp(what),
+        SourceKind::Misp => return misp::read(window, limits, file, tally, intake),
+        SourceKind::List => {
+            return read_lines(&mut List::default(), window, limits, file, tally, intake);
+        }
+        SourceKind::ZeekIntel => {
+            return read_lines(
+                &mut ZeekIntel::default(),
+                window,
+                limits,
+                file,
+                tally,
+                intake,
+            );
+        }
+        SourceKind::Hosts => return read_lines(&mut Hosts, window, limits, file, tally, intake),
+        SourceKind::Dataset => {
+            return read_lines(&mut Dataset, window, limits, file, tally, intake);
+        }
+        SourceKind::Table => match header_of(window.bytes()) {
+            Some(header) => {
+                let mut table = Table::new(header);
+                return read_lines(&mut table, window, limits, file, tally, intake);
+            }
+            None => Cause::Binary,
+        },
+        SourceKind::MispManifest => Cause::MispManifest,
+        SourceKind::MispHashes => Cause::MispHashes,
+        SourceKind::Warninglist => Cause::Warninglist,
         SourceKind::CompiledSet => Cause::CompiledSet,
         SourceKind::Unknown(unknown) => match unknown {
             Unknown::Empty => Cause::Empty,
@@ -272,23 +395,50 @@ fn read(
     Err(LoadError::whole(file, cause))
 }
 
-/// Whether the folder is one that MISP publishes as a feed.
-fn is_misp_feed(folder: &Path) -> bool {
-    let mut start = Vec::new();
-    std::fs::File::open(folder.join(MISP_MANIFEST))
-        .and_then(|file| file.take(4_096).read_to_end(&mut start))
-        .is_ok()
-        && matches!(kind_of(&start), SourceKind::Misp(_))
+fn read_lines(
+    reader: &mut dyn LineReader,
+    window: &mut Window<'_>,
+    limits: &Limits,
+    file: &str,
+    tally: &mut Tally,
+    intake: &mut dyn Intake,
+) -> Result<(), LoadError> {
+    let name = match file.rsplit(['/', std::path::MAIN_SEPARATOR]).next() {
+        Some(name) if !name.is_empty() => name,
+        _ => file,
+    };
+    let mut output = Output {
+        name,
+        tally,
+        intake,
+    };
+    lines::read(reader, window, limits, file, &mut output)
 }
 
 /// The files of a folder and its folders, in order of their paths.
 ///
-/// Hidden ones are left out, and so are links to folders, which could lead in circles.
-fn files_of(folder: &Path, limits: &Limits) -> Result<Vec<PathBuf>, LoadError> {
+/// Hidden ones are left out, and so are links to folders, which could lead in
+/// circles. Of a MISP feed, the events are there that its manifest names.
+/// `faults` is given what is wrong without being a file.
+fn files_of(
+    folder: &Path,
+    limits: &Limits,
+    faults: &mut Vec<LoadError>,
+) -> Result<Vec<PathBuf>, LoadError> {
     let name = folder.to_string_lossy();
     let mut files = Vec::new();
     let mut folders = vec![(folder.to_owned(), 0)];
     while let Some((folder, depth)) = folders.pop() {
+        if misp::is_feed(&folder) {
+            match misp::events_of(&folder, limits, faults) {
+                Ok(events) => files.extend(events),
+                Err(error) => faults.push(error),
+            }
+            if files.len() + folders.len() > limits.files {
+                return Err(LoadError::whole(&name, Cause::TooManyFiles(limits.files)));
+            }
+            continue;
+        }
         let fail = |error: io::Error| LoadError::whole(&folder.to_string_lossy(), error);
         for entry in std::fs::read_dir(&folder).map_err(fail)? {
             let entry = entry.map_err(fail)?;
@@ -308,7 +458,7 @@ fn files_of(folder: &Path, limits: &Limits) -> Result<Vec<PathBuf>, LoadError> {
             }
         }
     }
-    if files.is_empty() {
+    if files.is_empty() && faults.is_empty() {
         return Err(LoadError::whole(&name, Cause::NoFiles));
     }
     files.sort();

@@ -1,20 +1,19 @@
 //! STIX bundles and TAXII envelopes of any size, in bounded memory.
 //!
-//! The document is read through a [`Window`] in steps: a member's name, a
-//! member's value, one element of `objects`. A step that meets the end of the
-//! window is taken again once more of the source is there. Objects go to the
-//! intake as they come; what proves later that the document is no bundle makes
-//! the caller take them back.
+//! Objects go to the intake as they come; what proves later that the document
+//! is no bundle makes the caller take them back.
 
 use super::Limits;
+use super::document;
+use super::document::Document;
+use super::document::Next;
+use super::document::Stop;
 use super::error::Cause;
 use super::error::LoadError;
 use super::object::Object;
 use super::object::Surroundings;
 use super::object::decode;
 use super::object::kind_of_value;
-use super::scan::DEEPEST;
-use super::scan::Fault;
 use super::scan::Scanner;
 use super::scan::Skipper;
 use super::source::SourceKind;
@@ -35,64 +34,13 @@ pub(super) fn read(
     tally: &mut Tally,
     intake: &mut dyn Intake,
 ) -> Result<(), LoadError> {
-    let mut document = Document::new(limits.largest_object);
-    loop {
-        let (text, broken) = window.text();
-        let mut scanner = Scanner::new(text);
-        let (done, stop) = document.steps(&mut scanner, tally, intake);
-        let next = match stop {
-            Stop::Fault(Fault::Incomplete) if broken => {
-                let at = text.len();
-                let byte = window.bytes().get(at).copied().unwrap_or_default();
-                Err((at, Cause::NotUtf8(byte)))
-            }
-            Stop::Fault(Fault::Incomplete) if window.ended() => match document.step {
-                Step::End => return document.finish(file, tally),
-                _ => Err((text.len(), Cause::CutShort)),
-            },
-            Stop::Fault(Fault::Incomplete) => {
-                let pending = text.get(done..).unwrap_or_default();
-                match document.skip_oversized(pending, tally) {
-                    Ok(next) => Ok(next),
-                    Err(cause) => Err((done, cause)),
-                }
-            }
-            Stop::Fault(Fault::Malformed { at, what }) => Err((at, Cause::Malformed(what))),
-            Stop::Fault(Fault::TooDeep { at }) => Err((at, Cause::TooDeep(DEEPEST))),
-            Stop::Shape(cause) => Err((scanner.at(), cause)),
-        };
-        let next = match next {
-            Ok(next) => next,
-            Err((at, cause)) => {
-                return Err(LoadError {
-                    file: file.to_owned(),
-                    position: Some(window.position(at)),
-                    path: document.path(),
-                    cause,
-                });
-            }
-        };
-        window.consume(done);
-        if next == Next::Fill
-            && let Err(error) = window.fill()
-        {
-            return Err(LoadError::whole(file, error));
-        }
-    }
-}
-
-/// How to go on at the end of the window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Next {
-    /// With more of the source.
-    Fill,
-    /// With what is there.
-    Again,
+    let mut bundle = Bundle::new(limits.largest_object);
+    document::read(&mut bundle, window, file, tally, intake)
 }
 
 /// How far a document is read.
 #[derive(Debug)]
-struct Document {
+struct Bundle {
     step: Step,
     /// Whether the document is a list of objects without a bundle around it.
     bare: bool,
@@ -129,68 +77,7 @@ enum Step {
     End,
 }
 
-/// Why the steps stopped.
-#[derive(Debug)]
-enum Stop {
-    Fault(Fault),
-    Shape(Cause),
-}
-
-impl From<Fault> for Stop {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
-    }
-}
-
-impl Document {
-    const fn new(largest_object: usize) -> Self {
-        Self {
-            step: Step::Document,
-            bare: false,
-            index: 0,
-            member: String::new(),
-            has_type: false,
-            has_objects: false,
-            has_typed: false,
-            has_more: false,
-            has_id: false,
-            version: None,
-            largest_object,
-        }
-    }
-
-    /// Takes steps while the text lasts: how much of it is used up, and what stopped them.
-    fn steps(
-        &mut self,
-        scanner: &mut Scanner<'_>,
-        tally: &mut Tally,
-        intake: &mut dyn Intake,
-    ) -> (usize, Stop) {
-        loop {
-            // white space is used up at once, so that endless white space takes no room
-            let byte = match &mut self.step {
-                Step::Skip(skipper) => {
-                    let (used, ended) = skipper.skip(scanner.rest());
-                    scanner.advance(used);
-                    if !ended {
-                        return (scanner.at(), Fault::Incomplete.into());
-                    }
-                    self.step = Step::ElementEnd;
-                    continue;
-                }
-                _ => match scanner.next() {
-                    Ok(byte) => byte,
-                    Err(fault) => return (scanner.at(), fault.into()),
-                },
-            };
-            let done = scanner.at();
-            if let Err(stop) = self.step(byte, scanner, tally, intake) {
-                return (done, stop);
-            }
-        }
-    }
-
-    /// Takes one step whole, or none of it; `byte` is the next one.
+impl Document for Bundle {
     fn step(
         &mut self,
         byte: u8,
@@ -260,9 +147,13 @@ impl Document {
             (Step::Value, _) => {
                 // seen before the value is whole, so that a long one does not hide it
                 if !self.has_type
-                    && let Some(SourceKind::Misp(what)) = kind_of_member(&self.member)
+                    && let Some(kind) = kind_of_member(&self.member)
                 {
-                    return Err(Stop::Shape(Cause::Misp(what)));
+                    return Err(Stop::Shape(match kind {
+                        SourceKind::MispManifest => Cause::MispManifest,
+                        SourceKind::Warninglist => Cause::Warninglist,
+                        _ => Cause::MispBehind,
+                    }));
                 }
                 let mut ahead = scanner.clone();
                 let raw = ahead.value()?;
@@ -273,10 +164,86 @@ impl Document {
             (Step::End, _) => {
                 return Ok(scanner.malformed("nothing may follow the document")?);
             }
-            // steps() deals with it
+            // document::read deals with it
             (Step::Skip(_), _) => return Ok(()),
         };
         Ok(())
+    }
+
+    fn skipper(&mut self) -> Option<&mut Skipper> {
+        match &mut self.step {
+            Step::Skip(skipper) => Some(skipper),
+            _ => None,
+        }
+    }
+
+    fn skipped(&mut self) {
+        self.step = Step::ElementEnd;
+    }
+
+    fn look_at_pending(&mut self, pending: &str, tally: &mut Tally) -> Result<Next, Cause> {
+        if pending.len() <= self.largest_object {
+            return Ok(Next::Fill);
+        }
+        if !matches!(self.step, Step::Element { .. }) {
+            return Err(Cause::TooLarge(self.largest_object));
+        }
+        let mut object = Object::default();
+        // being cut it is faulty; the members before the cut are there
+        let _ = object.scan(&mut Scanner::new(pending));
+        let path = self.surroundings().path();
+        tally.refuse(&object.shown_id(), path, self.too_large());
+        self.has_typed |= object.has_type();
+        self.index += 1;
+        self.step = Step::Skip(Skipper::default());
+        Ok(Next::Again)
+    }
+
+    fn is_whole(&self) -> bool {
+        matches!(self.step, Step::End)
+    }
+
+    fn finish(&mut self, file: &str, tally: &mut Tally) -> Result<(), LoadError> {
+        if !(self.has_type || self.has_objects || self.has_more) {
+            let what = "neither a STIX bundle (\"type\": \"bundle\") nor a TAXII envelope \
+                        (\"objects\": […]) nor a MISP event (\"Event\": {…})";
+            return Err(LoadError::whole(file, Cause::Shape(what.to_owned())));
+        }
+        // a list of anything else is not meant for us
+        if self.bare && self.index > 0 && !self.has_typed {
+            let what = "a list of JSON values without a STIX object";
+            return Err(LoadError::whole(file, Cause::Shape(what.to_owned())));
+        }
+        if self.has_type && !self.has_id {
+            tally.warn("the bundle has no id", String::new);
+        }
+        Ok(())
+    }
+
+    fn path(&self) -> Option<String> {
+        match self.step {
+            Step::Value => Some(show(&self.member)),
+            Step::Element { .. } | Step::Skip(_) => Some(self.surroundings().path()),
+            _ => None,
+        }
+    }
+}
+
+impl Bundle {
+    const fn new(largest_object: usize) -> Self {
+        Self {
+            step: Step::Document,
+            bare: false,
+            index: 0,
+            member: String::new(),
+            has_type: false,
+            has_objects: false,
+            has_typed: false,
+            has_more: false,
+            has_id: false,
+            version: None,
+            largest_object,
+        }
     }
 
     /// One element of `objects`.
@@ -354,44 +321,6 @@ impl Document {
         Ok(())
     }
 
-    /// An element that has outgrown the limit is refused, and passed over from
-    /// here on; `pending` is what there is of it.
-    fn skip_oversized(&mut self, pending: &str, tally: &mut Tally) -> Result<Next, Cause> {
-        if pending.len() <= self.largest_object {
-            return Ok(Next::Fill);
-        }
-        if !matches!(self.step, Step::Element { .. }) {
-            return Err(Cause::TooLarge(self.largest_object));
-        }
-        let mut object = Object::default();
-        // being cut it is faulty; the members before the cut are there
-        let _ = object.scan(&mut Scanner::new(pending));
-        let path = self.surroundings().path();
-        tally.refuse(&object.shown_id(), path, self.too_large());
-        self.has_typed |= object.has_type();
-        self.index += 1;
-        self.step = Step::Skip(Skipper::default());
-        Ok(Next::Again)
-    }
-
-    /// The end of the document: was it a bundle or an envelope?
-    fn finish(&self, file: &str, tally: &mut Tally) -> Result<(), LoadError> {
-        if !(self.has_type || self.has_objects || self.has_more) {
-            let what = "neither a STIX bundle (\"type\": \"bundle\") nor a TAXII envelope \
-                        (\"objects\": […])";
-            return Err(LoadError::whole(file, Cause::Shape(what.to_owned())));
-        }
-        // a list of anything else is not meant for us
-        if self.bare && self.index > 0 && !self.has_typed {
-            let what = "a list of JSON values without a STIX object";
-            return Err(LoadError::whole(file, Cause::Shape(what.to_owned())));
-        }
-        if self.has_type && !self.has_id {
-            tally.warn("the bundle has no id", String::new);
-        }
-        Ok(())
-    }
-
     const fn surroundings(&self) -> Surroundings {
         Surroundings {
             index: self.index,
@@ -413,15 +342,6 @@ impl Document {
             return shape("is there twice: which one holds is unclear; remove one".to_owned());
         }
         Ok(())
-    }
-
-    /// JSON path of what is due; `None` where that is no member or element.
-    fn path(&self) -> Option<String> {
-        match self.step {
-            Step::Value => Some(show(&self.member)),
-            Step::Element { .. } | Step::Skip(_) => Some(self.surroundings().path()),
-            _ => None,
-        }
     }
 }
 

@@ -48,12 +48,27 @@ impl Tally {
         indicator: &Indicator<'_>,
         path: impl FnOnce() -> String,
     ) {
-        match intake.take(indicator) {
+        self.take_as(&indicator.id, intake, indicator, path);
+    }
+
+    /// As [`Self::take`], for formats whose objects have other ids than the
+    /// indicators they become. Whether the indicator will match.
+    pub(super) fn take_as(
+        &mut self,
+        object: &str,
+        intake: &mut dyn Intake,
+        indicator: &Indicator<'_>,
+        path: impl FnOnce() -> String,
+    ) -> bool {
+        let taken = intake.take(indicator);
+        let matches = taken == Ok(Taken::Loaded);
+        match taken {
             Ok(Taken::Loaded) => self.report.loaded += 1,
             Ok(Taken::Revoked) => self.report.revoked += 1,
-            Ok(Taken::Unseeable(reason)) => self.unseeable(&indicator.id, reason),
-            Err(refusal) => self.refuse(&indicator.id, path(), refusal.0),
+            Ok(Taken::Unseeable(reason)) => self.unseeable(object, reason),
+            Err(refusal) => self.refuse(object, path(), refusal.0),
         }
+        matches
     }
 
     /// A broken object.
@@ -129,7 +144,7 @@ impl Tally {
 pub(super) const LONGEST_SHOWN: usize = 120;
 
 /// At most `longest` characters of `text`, and an ellipsis where more are left out.
-fn shorten(text: &str, longest: usize) -> String {
+pub(super) fn shorten(text: &str, longest: usize) -> String {
     match text.char_indices().nth(longest) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text.to_owned(),

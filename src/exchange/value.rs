@@ -1,5 +1,6 @@
 //! The values that a list may hold, each told by its form.
 
+use super::pattern::escape;
 use super::refang::refang;
 use super::tally::quote;
 use ipnet::IpNet;
@@ -207,7 +208,8 @@ impl Value {
         Ok(Self::Endpoint(SocketAddr::new(address, endpoint.port())))
     }
 
-    fn hash(value: &str) -> Result<Self, NoValue> {
+    /// A hash, told by how many digits it has.
+    pub(super) fn hash(value: &str) -> Result<Self, NoValue> {
         let name = match value.len() {
             32 => "MD5",
             40 => "'SHA-1'",
@@ -331,15 +333,6 @@ const fn family(address: IpAddr) -> &'static str {
     match address {
         IpAddr::V4(_) => "ipv4-addr",
         IpAddr::V6(_) => "ipv6-addr",
-    }
-}
-
-/// STIX 2.1 section 9.6.1: within quotes, quotes and backslashes are escaped.
-fn escape(text: &str) -> Cow<'_, str> {
-    if text.contains(['\'', '\\']) {
-        Cow::Owned(text.replace('\\', "\\\\").replace('\'', "\\'"))
-    } else {
-        Cow::Borrowed(text)
     }
 }
 

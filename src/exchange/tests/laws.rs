@@ -21,6 +21,8 @@ fn chunks_do_not_matter() {
     for text in [
         rich_bundle(),
         list.to_owned(),
+        misp::rich_event(),
+        format!("[{}, 7]", misp::rich_event()),
         rich_bundle().replace("{}\n]", "nul\n]"),
     ] {
         let (record, whole) = load_text(&text);
@@ -41,7 +43,16 @@ fn chunks_do_not_matter() {
 
 #[test]
 fn every_truncation_is_refused_cleanly() {
-    let text = rich_bundle();
+    for text in [
+        rich_bundle(),
+        misp::rich_event(),
+        format!("{{\"response\":[{}]}}", misp::rich_event()),
+    ] {
+        refuse_truncations(&text);
+    }
+}
+
+fn refuse_truncations(text: &str) {
     let sound = text.trim_end().len();
     for end in 0..sound {
         let (record, loaded) = load_bytes(&text.as_bytes()[..end], &Limits::default());
@@ -66,7 +77,19 @@ fn every_truncation_is_refused_cleanly() {
 #[test]
 fn mutations_never_panic() {
     let text = rich_bundle();
-    let list = "# x\n192.0.2.1\n2001:db8::/33\n[2001:db8::1]:443 // y\n*.bücher.example\nhxxps://a[.]example/\n";
+    let event = misp::rich_event();
+    let texts = [
+        "# x\n192.0.2.1\n2001:db8::/33\n[2001:db8::1]:443 // y\n*.bücher.example\nhxxps://a[.]example/\n",
+        "#fields\tindicator\tindicator_type\tmeta.desc\n192.0.2.1\tIntel::ADDR\tx\na.example/é\tIntel::URL\n",
+        "0.0.0.0 a.example b.example # c\n127.0.0.1\tbücher.example\n",
+        "# x\n\"note\";\"url\"\n\"a\n\"\"b;\";\"http://a.example/\"\n;http://b.example/é\n",
+        "YS5leGFtcGxl\naHR0cDovL2IuZXhhbXBsZS94,3\n192.0.2.1\n",
+        &event,
+        &event,
+        &text,
+        &text,
+        &text,
+    ];
     let spare = b"{}[]\",:\\u1.-\x00\xff\xc3#;/\n";
     let mut seed = 0x2545_f491_4f6c_dd1d_u64;
     let mut random = |below: usize| {
@@ -77,9 +100,7 @@ fn mutations_never_panic() {
     };
     let (mut loads, mut fatal) = (0, 0);
     for round in 0..10_000 {
-        let mut bytes = if round % 4 == 0 { list } else { &text }
-            .as_bytes()
-            .to_vec();
+        let mut bytes = texts[round % texts.len()].as_bytes().to_vec();
         for _ in 0..=random(3) {
             let at = random(bytes.len());
             match random(4) {
@@ -92,13 +113,14 @@ fn mutations_never_panic() {
         let limits = Limits {
             window: 64 + random(500),
             largest_object: 400 + random(1_000),
+            largest_event: 400 + random(4_000),
             ..Limits::default()
         };
         let (_, loaded) = load_bytes(&bytes, &limits);
         fatal += u32::from(loaded.fatal.is_some());
         loads += u32::from(loaded.report.loaded > 0);
     }
-    assert!(loads > 2_000 && fatal > 1_000, "{loads} {fatal}");
+    assert!(loads > 3_000 && fatal > 1_000, "{loads} {fatal}");
 }
 
 #[test]

@@ -1,6 +1,9 @@
-//! What documents, objects and lists come to; the laws of loading are a file of their own.
+//! What documents, objects and lists come to; other formats and the laws of loading are files of
+//! their own.
 
+mod formats;
 mod laws;
+mod misp;
 
 use super::*;
 use crate::indicator::Indicator;
@@ -485,14 +488,20 @@ fn documents_that_are_refused_whole() {
         ("[{}, 5]".to_owned(), "without a STIX object"),
         (deep.clone(), "nested more than 128 deep"),
         (
-            "{\"Event\":{\"info\":\"x\"}}".to_owned(),
-            "a MISP event: this version reads STIX",
-        ),
-        ("{\"response\":[{\"Event\":{}}]}".to_owned(), "a MISP event"),
-        ("[{\"Event\":{}}]".to_owned(), "a MISP event"),
-        (
             "{\"80c2998c-da58-41bd-9487-06e5a05a4981\":{\"Orgc\":{}}}".to_owned(),
-            "MISP feed's manifest",
+            "the manifest of a MISP feed: name the folder",
+        ),
+        (
+            "{\"name\":\"x\",\"type\":\"cidr\",\"list\":[\"192.0.2.0/24\"]}".to_owned(),
+            "a MISP warninglist, which says what is harmless: name it with --rules",
+        ),
+        (
+            format!("{},80c2998c-da58-41bd-9487-06e5a05a4981\n", "0".repeat(32)),
+            "hashes.csv",
+        ),
+        (
+            format!("{{\"x\":\"{}\",\"Event\":{{}}}}", "a".repeat(300 << 10)),
+            "a MISP event far behind the start",
         ),
         ("WPSET\0\0".to_owned(), "a compiled set"),
         (
@@ -581,7 +590,40 @@ fn kinds_are_told_by_the_first_bytes() {
         ("{\"more\":false,\"objects\":[", SourceKind::Envelope),
         ("{\"objects\":[", SourceKind::Envelope),
         ("[{\"type\":\"indicator\"", SourceKind::Objects),
-        ("{\"Event\":", SourceKind::Misp("event")),
+        ("{\"Event\":", SourceKind::Misp),
+        ("[{\"Event\":", SourceKind::Misp),
+        ("{\"response\":", SourceKind::Misp),
+        (
+            "{\"80c2998c-da58-41bd-9487-06e5a05a4981\":",
+            SourceKind::MispManifest,
+        ),
+        (
+            "{\"name\":\"x\",\"type\":\"cidr\",\"list\":[",
+            SourceKind::Warninglist,
+        ),
+        ("{\"matching_attributes\":[", SourceKind::Warninglist),
+        (
+            "#fields\tindicator\tindicator_type\n",
+            SourceKind::ZeekIntel,
+        ),
+        (
+            "# x\n#separator \\x09\n#fields\tindicator\tindicator_type\n",
+            SourceKind::ZeekIntel,
+        ),
+        ("# x\n0.0.0.0 a.example\n", SourceKind::Hosts),
+        (
+            "127.0.0.1\tlocalhost\n::1 localhost\n192.0.2.1 x.example\n",
+            SourceKind::Hosts,
+        ),
+        ("127.0.0.1\n0.0.0.0\n", SourceKind::List),
+        ("date,url\n1,http://a.example/\n", SourceKind::Table),
+        ("# date,url\n1,http://a.example/\n", SourceKind::Table),
+        ("a.example,url\n", SourceKind::Dataset),
+        ("YS5leGFtcGxlLm9yZw==\n", SourceKind::Dataset),
+        ("YS5leGFtcGxlLm9yZw==\nTW96aWxsYQ==\n", SourceKind::List),
+        ("192.0.2.1,\n192.0.2.2,\n", SourceKind::List),
+        ("http://a.example/a,b\n", SourceKind::List),
+        ("a.example # x, y\n", SourceKind::List),
         ("{\"x\":", SourceKind::Json),
         ("{", SourceKind::Json),
         ("{\"é", SourceKind::Json),
@@ -648,7 +690,7 @@ fn folders_are_read_in_order() {
             ("broken.json", 0, false, true),
             ("z.json", 1, false, false),
             ("x", 0, true, false),
-            ("feed", 0, true, false),
+            ("80c2998c-da58-41bd-9487-06e5a05a4981.json", 0, true, false),
             ("b.txt", 1, false, false),
             ("missing", 0, true, false),
         ]
@@ -674,7 +716,7 @@ fn folders_are_read_in_order() {
             "/a/z.json",
             "/b.txt",
             "/broken/x",
-            "/feed/manifest.json"
+            "/feed/80c2998c-da58-41bd-9487-06e5a05a4981.json"
         ]
     );
 }
