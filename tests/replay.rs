@@ -656,7 +656,7 @@ fn any_number_of_captures_is_replayed() {
             .run(&format!("replay {CAPTURE} --intel {BUNDLE} --stats -"))
             .exits(0);
         let all = folder.run(&arguments).exits(0);
-        let packets = |stats: &serde_json::Value| stats["packets"].as_u64().expect("a number");
+        let packets = |stats: &Value| stats["packets"].as_u64().expect("a number");
         assert_eq!(packets(&all.json()), 40 * packets(&one.json()));
     }
 }

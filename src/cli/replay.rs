@@ -82,6 +82,9 @@ pub(super) struct Arguments {
     /// Only frames that pass this expression of pcap-filter(7)
     #[arg(long, value_name = "BPF")]
     filter: Option<String>,
+    /// Read mail (SMTP), SMB and FTP as well, which costs about half as much again
+    #[arg(long)]
+    deep: bool,
     /// Which clock decides whether an indicator is valid
     #[arg(long, value_enum, default_value_t = Validity::Capture, value_name = "CLOCK")]
     validity: Validity,
@@ -138,7 +141,9 @@ pub(super) fn run(arguments: Arguments, colour: Colour) -> Result<Ended, Failure
         Validity::Ignore => Clock::Ignore,
     };
     let subdomains = subdomain_policy(&rules, &loaded.set);
-    let matcher = Arc::new(Matcher::new(Arc::clone(&loaded.set), clock, subdomains));
+    let matcher = Arc::new(
+        Matcher::new(Arc::clone(&loaded.set), clock, subdomains).with_deep(arguments.deep),
+    );
     let load_seconds = begin.elapsed().as_secs_f64();
     let mut taker = Taker::new(&arguments, &rules, Arc::clone(&loaded.set))?;
     let replay = Replay {

@@ -315,6 +315,7 @@ impl Matcher {
             ja4: set.has(KeyKind::Ja4) || reads.ja4,
             hassh: set.has(KeyKind::Hassh) || reads.hassh,
             hassh_server: set.has(KeyKind::HasshServer) || reads.hassh_server,
+            deep: false,
         };
         let walks_parents =
             subdomains.always || subdomains.always_of_source.contains(&true) || set.has_subtrees();
@@ -327,6 +328,13 @@ impl Matcher {
             wants,
             set,
         }
+    }
+
+    /// Has mail, SMB and FTP read as well.
+    #[must_use]
+    pub const fn with_deep(mut self, deep: bool) -> Self {
+        self.wants.deep = deep;
+        self
     }
 
     /// The set that is looked up in.

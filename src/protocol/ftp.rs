@@ -282,10 +282,14 @@ fn probe_command(line: &[u8]) -> Option<Probe> {
     let (verb, argument) = split_command(line.trim_ascii_end());
     let complete = line.ends_with(b"\n");
     let plausible = verb.len() <= 4 && verb.iter().all(u8::is_ascii_alphabetic);
+    if !plausible || complete && verb.is_empty() {
+        return Some(Probe::NotForUs);
+    }
+    if !complete {
+        return None;
+    }
     let verb = verb.to_ascii_uppercase();
     match verb.as_slice() {
-        _ if !plausible || complete && verb.is_empty() => Some(Probe::NotForUs),
-        _ if !complete => None,
         b"AUTH" if is_tls(argument) => Some(Probe::Certain),
         verb if FIRST_COMMANDS.contains(&verb) => Some(Probe::Certain),
         // POP3 and IRC have these as well

@@ -72,6 +72,8 @@ pub struct Wants {
     pub hassh: bool,
     /// HASSH of SSH servers.
     pub hassh_server: bool,
+    /// Mail, SMB and FTP are to be read as well.
+    pub deep: bool,
 }
 
 impl Wants {
@@ -88,6 +90,7 @@ impl Wants {
         ja4: true,
         hassh: true,
         hassh_server: true,
+        deep: true,
     };
 
     /// Whether any digest of file contents is asked for.

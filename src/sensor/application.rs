@@ -67,6 +67,8 @@ pub(super) struct Application {
     parser: Option<Box<dyn Parser>>,
     /// First bytes of each direction, while no protocol is certain.
     probed: [Vec<u8>; 2],
+    /// Whether the opening was seen, so that client and server are not in doubt.
+    oriented: bool,
     /// How many of those were there when the protocols were asked last.
     asked: [usize; 2],
     /// Directions whose bytes are of no known protocol.
@@ -107,6 +109,7 @@ impl FlowState {
                 application: Application {
                     parser: None,
                     probed: [Vec::new(), Vec::new()],
+                    oriented: opens,
                     asked: [0; 2],
                     unknown: [false; 2],
                     // of a file whose beginning may be missing nothing can be told
@@ -296,7 +299,7 @@ impl Application {
             return;
         }
         *asked = known.len();
-        match recognise(direction, known) {
+        match recognise(direction, known, self.oriented, observer.wants().deep) {
             Recognised::As(protocol, seen_as) => {
                 if seen_as != direction {
                     self.swapped = !self.swapped;
@@ -338,7 +341,7 @@ impl Application {
     ) {
         let Raw::Possible = self.raw else { return };
         let wants = observer.wants();
-        self.raw = if wants.any_hash() && facts.may_carry_ftp_data() {
+        self.raw = if wants.deep && wants.any_hash() && facts.may_carry_ftp_data() {
             let mut raw = RawTransfer::new(direction, &wants);
             raw.take(bytes);
             Raw::Running(Box::new(raw))
@@ -390,16 +393,21 @@ enum Recognised {
     Never,
 }
 
-/// Asks every protocol, first for the direction that is believed, then for the other.
-fn recognise(direction: Direction, bytes: &[u8]) -> Recognised {
-    let mut unsure = false;
+/// Asks every protocol for the direction that is believed; then for the other, at once where the
+/// connection's opening was not seen, else (`oriented`) only where nothing is possible: some
+/// clients serve whom they connect to.
+fn recognise(direction: Direction, bytes: &[u8], oriented: bool, deep: bool) -> Recognised {
     let begins_with_text = bytes
         .first()
         .is_some_and(|b| matches!(b, b'\t' | b'\r' | b'\n' | b' '..=b'~'));
+    let mut unsure = false;
     for seen_as in [direction, direction.reverse()] {
+        if unsure && oriented {
+            break;
+        }
         for protocol in STREAM_PROTOCOLS
             .iter()
-            .filter(|p| begins_with_text || !p.is_text)
+            .filter(|p| (begins_with_text || !p.is_text) && (deep || !p.is_deep))
         {
             match (protocol.probe)(seen_as, bytes) {
                 Probe::Certain => return Recognised::As(protocol, seen_as),

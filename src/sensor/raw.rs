@@ -111,11 +111,8 @@ mod tests {
         builder.take(&indicator).expect("a pattern that is seen");
         let built = builder.finish(Timestamp::MIN).expect("a sound set");
         let policy = SubdomainPolicy::default();
-        Sensor::new(Arc::new(Matcher::new(
-            Arc::new(built.set),
-            Clock::Ignore,
-            policy,
-        )))
+        let matcher = Matcher::new(Arc::new(built.set), Clock::Ignore, policy).with_deep(true);
+        Sensor::new(Arc::new(matcher))
     }
 
     /// A segment: whether the client sends it, its place in the stream (0: the SYN), flags,
