@@ -41,7 +41,7 @@ pub struct Inserted {
 /// The bytes of one direction, in the making.
 ///
 /// Invariants: pieces are sorted, do not touch or overlap one another, and all
-/// lie beyond `next`; `buffered` is the sum of their lengths, at most the limit.
+/// lie beyond `next`; `buffered` is the sum of what they cost, at most the limit.
 #[derive(Debug)]
 pub struct Assembler {
     next: u64,
@@ -60,11 +60,19 @@ impl Piece {
     fn end(&self) -> u64 {
         self.start + self.bytes.len() as u64
     }
+
+    const fn cost(&self) -> usize {
+        self.bytes.len() + PIECE_OVERHEAD
+    }
 }
 
 /// Pieces that one direction may hold: bounds the time of an insertion by an
 /// attacker who sends every second byte. A real path reorders a few dozen.
 pub const MAX_PIECES: usize = 512;
+
+/// What a piece costs beside its bytes: its place among the pieces, half of which may stand
+/// empty (64), and the least that allocators hand out (32).
+pub const PIECE_OVERHEAD: usize = 96;
 
 impl Assembler {
     /// An empty stream that begins at offset 0.
@@ -82,14 +90,16 @@ impl Assembler {
         self.next
     }
 
-    /// Bytes held back since others before them are missing.
+    /// Bytes held back since others before them are missing, with what each piece costs beside
+    /// its bytes; 0 only when nothing is held.
     pub const fn buffered(&self) -> usize {
         self.buffered
     }
 
     /// Takes `bytes` that lie at `offset` of the stream and yields what is now in order.
     ///
-    /// At most `room` bytes more are buffered; the rest is refused.
+    /// At most `room` bytes more are buffered, counted as [`Self::buffered`] does; the rest is
+    /// refused.
     pub fn insert(
         &mut self,
         offset: u64,
@@ -216,18 +226,15 @@ impl Assembler {
                     // the part before the next piece, if there is one in the way
                     let length = blocking.map_or(fresh.len(), |p| (p.start - start) as usize);
                     let (new, rest) = fresh.split_at(length.min(fresh.len()));
-                    if new.len() > room || self.pieces.len() >= MAX_PIECES {
+                    let cost = new.len() + PIECE_OVERHEAD;
+                    if cost > room || self.pieces.len() >= MAX_PIECES {
                         inserted.refused += new.len();
                     } else {
-                        room -= new.len();
-                        self.buffered += new.len();
-                        self.pieces.insert(
-                            at,
-                            Piece {
-                                start,
-                                bytes: new.to_vec(),
-                            },
-                        );
+                        let bytes = new.to_vec();
+                        let piece = Piece { start, bytes };
+                        room -= cost;
+                        self.buffered += cost;
+                        self.pieces.insert(at, piece);
                         at += 1;
                     }
                     start += new.len() as u64;
@@ -245,8 +252,15 @@ impl Assembler {
 
     fn yield_first(&mut self, yield_chunk: &mut dyn FnMut(Chunk<'_>)) {
         if let Some(first) = self.pieces.pop_front() {
-            self.buffered -= first.bytes.len();
+            self.buffered -= first.cost();
             self.next = first.end();
+            let held = self.pieces.len();
+            if held == 0 {
+                self.pieces = VecDeque::new();
+            } else if held <= self.pieces.capacity() / 4 {
+                // many flows that had many pieces once would keep room for them
+                self.pieces.shrink_to(2 * held);
+            }
             yield_chunk(Chunk::Bytes(&first.bytes));
         }
     }
@@ -335,14 +349,16 @@ mod tests {
     #[test]
     fn a_full_buffer_refuses() {
         let mut assembler = Assembler::new(Overlap::FirstWins);
-        let inserted = assembler.insert(10, b"abcd", 3, &mut |_| panic!("nothing is in order"));
+        let inserted = assembler.insert(10, b"abcd", 3 + PIECE_OVERHEAD, &mut |_| {
+            panic!("nothing is in order")
+        });
         assert_eq!(inserted.refused, 4);
         for i in 0..2 * MAX_PIECES as u64 {
             assembler.insert(2 * i + 2, b"x", usize::MAX, &mut |_| {
                 panic!("nothing is in order")
             });
         }
-        assert_eq!(assembler.buffered(), MAX_PIECES);
+        assert_eq!(assembler.buffered(), MAX_PIECES * (1 + PIECE_OVERHEAD));
     }
 
     #[test]
