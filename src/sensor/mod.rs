@@ -12,6 +12,9 @@ mod application;
 mod observe;
 mod raw;
 
+#[cfg(test)]
+mod tests;
+
 use crate::flow::Direction;
 use crate::flow::FlowKey;
 use crate::flow::table::Flow;
@@ -39,8 +42,8 @@ const MAX_REASSEMBLY_PER_SHARD: usize = 4 << 20;
 
 /// Bytes that the connections and parsers of one shard may take together: with all shards,
 /// 1.25 GiB. A body with the largest window of brotli (RFC 7932 section 9.1: 16 MiB) still finds
-/// room beside others, and each flow of a full shard has 1,280 bytes, as much as a parser of
-/// HTTP takes that waits.
+/// room beside others, and each flow of a full shard has 1,280 bytes, about what a parser of HTTP
+/// takes that waits.
 const MAX_HELD_PER_SHARD: usize = 20 << 20;
 
 /// How much capture time passes between two searches for flows that are over.
