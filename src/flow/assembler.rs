@@ -41,7 +41,7 @@ pub struct Inserted {
 /// The bytes of one direction, in the making.
 ///
 /// Invariants: pieces are sorted, do not overlap one another, and all
-/// lie beyond `next`; `buffered` is the sum of their lengths, at most the limit.
+/// lie beyond `next`; `buffered` is the sum of what they cost, at most the limit.
 #[derive(Debug)]
 pub struct Assembler {
     next: u64,
@@ -60,6 +60,10 @@ impl Piece {
     fn end(&self) -> u64 {
         self.start + self.bytes.len() as u64
     }
+
+    const fn cost(&self) -> usize {
+        self.bytes.len() + PIECE_OVERHEAD
+    }
 }
 
 /// Pieces that one direction may hold: bounds the time of an insertion by an
@@ -69,6 +73,10 @@ pub const MAX_PIECES: usize = 512;
 /// Bytes up to which a piece grows by those that touch its end, so that a burst behind one lost
 /// segment is a few pieces; longer ones would be copied too often while they grow.
 const MAX_PIECE: usize = 64 << 10;
+
+/// What a piece costs beside its bytes: its place among the pieces, half of which may stand
+/// empty (64), and the least that allocators hand out (32).
+pub const PIECE_OVERHEAD: usize = 96;
 
 impl Assembler {
     /// An empty stream that begins at offset 0.
@@ -86,14 +94,16 @@ impl Assembler {
         self.next
     }
 
-    /// Bytes held back since others before them are missing.
+    /// Bytes held back since others before them are missing, with what each piece costs beside
+    /// its bytes; 0 only when nothing is held.
     pub const fn buffered(&self) -> usize {
         self.buffered
     }
 
     /// Takes `bytes` that lie at `offset` of the stream and yields what is now in order.
     ///
-    /// At most `room` bytes more are buffered; the rest is refused.
+    /// At most `room` bytes more are buffered, counted as [`Self::buffered`] does; the rest is
+    /// refused.
     pub fn insert(
         &mut self,
         offset: u64,
@@ -224,24 +234,21 @@ impl Assembler {
                         .checked_sub(1)
                         .and_then(|before| self.pieces.get_mut(before))
                         .filter(|p| p.end() == start && p.bytes.len() < MAX_PIECE);
-                    if new.len() > room {
+                    let cost = new.len() + if touched.is_some() { 0 } else { PIECE_OVERHEAD };
+                    if cost > room {
                         inserted.refused += new.len();
                     } else if let Some(touched) = touched {
-                        room -= new.len();
-                        self.buffered += new.len();
+                        room -= cost;
+                        self.buffered += cost;
                         touched.bytes.extend_from_slice(new);
                     } else if self.pieces.len() >= MAX_PIECES {
                         inserted.refused += new.len();
                     } else {
-                        room -= new.len();
-                        self.buffered += new.len();
-                        self.pieces.insert(
-                            at,
-                            Piece {
-                                start,
-                                bytes: new.to_vec(),
-                            },
-                        );
+                        let bytes = new.to_vec();
+                        let piece = Piece { start, bytes };
+                        room -= cost;
+                        self.buffered += cost;
+                        self.pieces.insert(at, piece);
                         at += 1;
                     }
                     start += new.len() as u64;
@@ -259,8 +266,15 @@ impl Assembler {
 
     fn yield_first(&mut self, yield_chunk: &mut dyn FnMut(Chunk<'_>)) {
         if let Some(first) = self.pieces.pop_front() {
-            self.buffered -= first.bytes.len();
+            self.buffered -= first.cost();
             self.next = first.end();
+            let held = self.pieces.len();
+            if held == 0 {
+                self.pieces = VecDeque::new();
+            } else if held <= self.pieces.capacity() / 4 {
+                // many flows that had many pieces once would keep room for them
+                self.pieces.shrink_to(2 * held);
+            }
             yield_chunk(Chunk::Bytes(&first.bytes));
         }
     }
@@ -349,7 +363,9 @@ mod tests {
     #[test]
     fn a_full_buffer_refuses() {
         let mut assembler = Assembler::new(Overlap::FirstWins);
-        let inserted = assembler.insert(10, b"abcd", 3, &mut |_| panic!("nothing is in order"));
+        let inserted = assembler.insert(10, b"abcd", 3 + PIECE_OVERHEAD, &mut |_| {
+            panic!("nothing is in order")
+        });
         assert_eq!(inserted.refused, 4);
         // a burst behind one lost segment fills no table of pieces
         let mut burst = Assembler::new(Overlap::FirstWins);
@@ -362,7 +378,7 @@ mod tests {
                 panic!("nothing is in order")
             });
         }
-        assert_eq!(assembler.buffered(), MAX_PIECES);
+        assert_eq!(assembler.buffered(), MAX_PIECES * (1 + PIECE_OVERHEAD));
     }
 
     #[test]

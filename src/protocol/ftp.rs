@@ -226,6 +226,12 @@ impl Parser for FtpParser {
     fn end(&mut self, _direction: Direction, _wants: &Wants, _sink: &mut Sink<'_>) {
         self.done = true;
     }
+
+    fn held(&self) -> usize {
+        let [to_server, to_client] = &self.lines;
+        let name = self.transfer.as_ref().map_or(0, |t| t.name.capacity());
+        size_of::<Self>() + to_server.kept.capacity() + to_client.kept.capacity() + name
+    }
 }
 
 /// What a server's replies tell; `None`: too little.

@@ -204,4 +204,9 @@ pub trait Parser: Send {
 
     /// One direction ended (FIN, RST, time-out or end of capture); nothing follows in it.
     fn end(&mut self, direction: Direction, wants: &Wants, sink: &mut Sink<'_>);
+
+    /// Bytes of memory that the parser takes now: itself, its buffers and its decoders.
+    ///
+    /// Asked for after every call, so that it must cost next to nothing.
+    fn held(&self) -> usize;
 }

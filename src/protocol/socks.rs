@@ -156,6 +156,11 @@ impl Parser for SocksParser {
     fn end(&mut self, _direction: Direction, _wants: &Wants, _sink: &mut Sink<'_>) {
         self.step = Step::Closed;
     }
+
+    fn held(&self) -> usize {
+        let [to_server, to_client] = &self.pending;
+        size_of::<Self>() + to_server.capacity() + to_client.capacity()
+    }
 }
 
 impl Step {

@@ -196,9 +196,19 @@ impl Parser for SshParser {
     fn end(&mut self, direction: Direction, _wants: &Wants, _sink: &mut Sink<'_>) {
         self.stream_mut(direction).finish();
     }
+
+    fn held(&self) -> usize {
+        let [to_server, to_client] = &self.streams;
+        size_of::<Self>() + to_server.held() + to_client.held()
+    }
 }
 
 impl Stream {
+    /// Bytes of memory that its texts take.
+    const fn held(&self) -> usize {
+        self.kept.capacity() + self.software.capacity()
+    }
+
     fn take(&mut self, direction: Direction, bytes: &[u8], sink: &mut Sink<'_>) {
         let mut kept = std::mem::take(&mut self.kept);
         let all = if kept.is_empty() {

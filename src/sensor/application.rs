@@ -75,6 +75,8 @@ pub(super) struct Application {
     unknown: [bool; 2],
     /// Whether this is a file without any protocol around it.
     raw: Raw,
+    /// Bytes of memory that all of this took after the last event.
+    held: usize,
     /// Client and server were mistaken for one another; not yet told to the flow.
     swapped: bool,
     done: bool,
@@ -100,6 +102,26 @@ impl std::fmt::Debug for Application {
 }
 
 impl FlowState {
+    /// Bytes of memory that it takes beside the table's slot and its connection, as a shard
+    /// counts them.
+    pub(super) fn held(&self) -> usize {
+        match &self.stream {
+            Stream::Tcp(tcp) => tcp.connection.held() + tcp.application.held(),
+            Stream::Quic(parser) => parser.held(),
+            Stream::Datagrams { .. } | Stream::Ignored { .. } => 0,
+        }
+    }
+
+    /// Drops what is kept of the stream, and looks at nothing more of it.
+    pub(super) fn ignore(&mut self) {
+        let first_sequence = match &self.stream {
+            Stream::Tcp(tcp) => tcp.connection.first_sequence(Direction::ToServer),
+            Stream::Ignored { first_sequence } => *first_sequence,
+            Stream::Datagrams { .. } | Stream::Quic(_) => None,
+        };
+        self.stream = Stream::Ignored { first_sequence };
+    }
+
     /// For a flow that begins with this packet.
     pub(super) fn new(packet: &Packet) -> Self {
         let opens = packet.tcp.flags & Tcp::SYN != 0;
@@ -114,6 +136,7 @@ impl FlowState {
                     unknown: [false; 2],
                     // of a file whose beginning may be missing nothing can be told
                     raw: if opens { Raw::Possible } else { Raw::RuledOut },
+                    held: 0,
                     swapped: false,
                     done: false,
                 },
@@ -154,6 +177,11 @@ impl Application {
         self.done
     }
 
+    /// Bytes of memory that the parser takes, or what is kept until there is one.
+    pub(super) const fn held(&self) -> usize {
+        self.held
+    }
+
     /// Whether client and server proved to be the other way round since the last call.
     pub(super) const fn take_swapped(&mut self) -> bool {
         std::mem::replace(&mut self.swapped, false)
@@ -169,6 +197,22 @@ impl Application {
         if self.done {
             return;
         }
+        self.dispatch(event, facts, observer);
+        let [to_server, to_client] = &self.probed;
+        let probed = to_server.capacity() + to_client.capacity();
+        let raw = match &self.raw {
+            Raw::Running(_) => size_of::<RawTransfer>(),
+            Raw::Possible | Raw::RuledOut => 0,
+        };
+        self.held = probed + raw + self.parser.as_ref().map_or(0, |parser| parser.held());
+    }
+
+    fn dispatch(
+        &mut self,
+        event: &StreamEvent<'_>,
+        facts: &mut FlowFacts,
+        observer: &mut Observer,
+    ) {
         let told = |direction: Direction, swapped: bool| {
             if swapped {
                 direction.reverse()
@@ -191,7 +235,7 @@ impl Application {
                     self.done |= status == Status::Done;
                 } else {
                     // what was kept is of no use without what is missing
-                    self.probed[direction.index()].clear();
+                    self.probed[direction.index()] = Vec::new();
                     self.asked[direction.index()] = 0;
                     match &mut self.raw {
                         Raw::Running(raw) if raw.direction() == direction => raw.lose(length),
@@ -470,9 +514,7 @@ pub(super) fn handle_datagram(
             let mut facts = FlowFacts::of(flow);
             observer.observe_protocol_once(&mut facts);
             flow.state.protocol_told = facts.protocol_told;
-            flow.state.stream = Stream::Ignored {
-                first_sequence: None,
-            };
+            flow.state.ignore();
         }
     }
 }
@@ -505,9 +547,7 @@ fn handle_quic(
     flow.state.protocol_told = facts.protocol_told;
     flow.client_is_low ^= swapped;
     if status == Status::Done {
-        flow.state.stream = Stream::Ignored {
-            first_sequence: None,
-        };
+        flow.state.ignore();
     }
 }
 

@@ -12,6 +12,9 @@ mod application;
 mod observe;
 mod raw;
 
+#[cfg(test)]
+mod tests;
+
 use crate::flow::Direction;
 use crate::flow::FlowKey;
 use crate::flow::table::Flow;
@@ -35,7 +38,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Bytes that the TCP connections of one shard may hold back together: with all shards, 256 MiB.
-const MAX_HELD_PER_SHARD: usize = 4 << 20;
+const MAX_REASSEMBLY_PER_SHARD: usize = 4 << 20;
+
+/// Bytes that the connections and parsers of one shard may take together: with all shards,
+/// 1.25 GiB. A body with the largest window of brotli (RFC 7932 section 9.1: 16 MiB) still finds
+/// room beside others, and each flow of a full shard has 1,280 bytes, about what a parser of HTTP
+/// takes that waits.
+const MAX_HELD_PER_SHARD: usize = 20 << 20;
 
 /// How much capture time passes between two searches for flows that are over.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(10);
@@ -52,8 +61,36 @@ pub struct Sensor {
 #[derive(Debug)]
 struct Shard {
     flows: FlowTable<FlowState>,
-    /// Bytes that its connections hold back.
-    held: usize,
+    held: Held,
+}
+
+/// Bytes of memory that the flows of a shard take beside their places in the table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Held {
+    /// What connections hold back.
+    reassembly: usize,
+    /// That, and what parsers take.
+    all: usize,
+}
+
+impl Held {
+    /// What one flow takes.
+    fn of(state: &FlowState) -> Self {
+        let reassembly = match &state.stream {
+            Stream::Tcp(tcp) => tcp.connection.held(),
+            _ => 0,
+        };
+        Self {
+            reassembly,
+            all: state.held(),
+        }
+    }
+
+    /// A flow took `before`, and takes `now`.
+    const fn replace(&mut self, before: Self, now: Self) {
+        self.reassembly = (self.reassembly + now.reassembly).saturating_sub(before.reassembly);
+        self.all = (self.all + now.all).saturating_sub(before.all);
+    }
 }
 
 /// A packet, as the dispatcher hands it over.
@@ -106,7 +143,7 @@ impl Sensor {
     pub fn new(matcher: Arc<Matcher>) -> Self {
         let shard = || Shard {
             flows: FlowTable::new(MAX_FLOWS_PER_SHARD),
-            held: 0,
+            held: Held::default(),
         };
         Self {
             observer: Observer::new(Arc::clone(&matcher)),
@@ -143,12 +180,22 @@ impl Sensor {
         } else {
             Direction::ToClient
         };
+        let before = Held::of(&flow.state);
         match arrival.packet.protocol {
             Packet::TCP => {
-                shard.held = handle_segment(flow, direction, arrival, shard.held, observer)
+                let room = MAX_REASSEMBLY_PER_SHARD.saturating_sub(shard.held.reassembly);
+                handle_segment(flow, direction, arrival, room, observer);
             }
             Packet::UDP => application::handle_datagram(flow, direction, arrival.payload, observer),
-            _ => {}
+            _ => return,
+        }
+        let now = Held::of(&flow.state);
+        shard.held.replace(before, now);
+        if shard.held.all > MAX_HELD_PER_SHARD && now.all > before.all {
+            // the flow that grew is given up, for it may be the cause
+            observer.drop_one("parser-memory-full");
+            ignore(flow, observer);
+            shard.held.replace(now, Held::default());
         }
     }
 
@@ -252,17 +299,17 @@ impl Shard {
     }
 }
 
-/// Feeds a segment to its connection; returns what the shard holds back now.
+/// Feeds a segment to its connection. `room` is how many bytes more the shard may hold back.
 fn handle_segment(
     flow: &mut Flow<FlowState>,
     direction: Direction,
     arrival: &Arrival<'_>,
-    held: usize,
+    room: usize,
     observer: &mut Observer,
-) -> usize {
+) {
     let mut facts = FlowFacts::of(flow);
     let Stream::Tcp(tcp) = &mut flow.state.stream else {
-        return held;
+        return;
     };
     let header = &arrival.packet.tcp;
     let segment = Segment {
@@ -272,8 +319,6 @@ fn handle_segment(
         payload: arrival.payload,
         missing: arrival.packet.payload.missing,
     };
-    let before = tcp.connection.held();
-    let room = MAX_HELD_PER_SHARD.saturating_sub(held);
     let (connection, application) = (&mut tcp.connection, &mut tcp.application);
     let oddities = connection.handle(direction, &segment, arrival.timestamp, room, &mut |event| {
         application.take(&event, &mut facts, observer);
@@ -286,15 +331,17 @@ fn handle_segment(
     flow.closed = connection.is_over();
     flow.state.app_proto = facts.app_proto;
     flow.state.protocol_told = facts.protocol_told;
-    let mut held = (held + connection.held()).saturating_sub(before);
     if application.is_done() || flow.closed {
-        held = held.saturating_sub(connection.held());
-        let first_sequence = connection.first_sequence(Direction::ToServer);
-        observer.observe_protocol_once(&mut facts);
-        flow.state.protocol_told = facts.protocol_told;
-        flow.state.stream = Stream::Ignored { first_sequence };
+        ignore(flow, observer);
     }
-    held
+}
+
+/// Looks at nothing more of a flow.
+fn ignore(flow: &mut Flow<FlowState>, observer: &mut Observer) {
+    let mut facts = FlowFacts::of(flow);
+    observer.observe_protocol_once(&mut facts);
+    flow.state.protocol_told = facts.protocol_told;
+    flow.state.ignore();
 }
 
 fn note(oddities: Oddities, observer: &mut Observer) {
@@ -310,11 +357,11 @@ fn note(oddities: Oddities, observer: &mut Observer) {
 }
 
 /// Yields what a flow still holds.
-fn end_flow(mut flow: Flow<FlowState>, held: &mut usize, observer: &mut Observer) {
+fn end_flow(mut flow: Flow<FlowState>, held: &mut Held, observer: &mut Observer) {
+    held.replace(Held::of(&flow.state), Held::default());
     let mut facts = FlowFacts::of(&flow);
     observer.set_time(flow.last_seen);
     if let Stream::Tcp(tcp) = &mut flow.state.stream {
-        *held = held.saturating_sub(tcp.connection.held());
         let application = &mut tcp.application;
         tcp.connection
             .finish(&mut |event| application.take(&event, &mut facts, observer));

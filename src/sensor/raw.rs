@@ -66,7 +66,7 @@ impl RawTransfer {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::indicator::Indicator;
     use crate::indicator::Intake;
@@ -88,7 +88,7 @@ mod tests {
     use std::borrow::Cow;
     use std::sync::Arc;
 
-    fn sensor(pattern: &str) -> Sensor {
+    pub(in crate::sensor) fn sensor(pattern: &str) -> Sensor {
         let mut builder = SetBuilder::new();
         builder.begin_source("test");
         let indicator = Indicator {
@@ -163,7 +163,7 @@ mod tests {
             .collect()
     }
 
-    fn pattern(content: &[u8]) -> String {
+    pub(in crate::sensor) fn pattern(content: &[u8]) -> String {
         let digest: [u8; 16] = Md5::digest(content).into();
         format!("[file:hashes.MD5 = '{}']", hex(&digest))
     }

@@ -115,6 +115,11 @@ impl Parser for DnsStream {
             Direction::ToClient => to_client,
         } = Vec::new();
     }
+
+    fn held(&self) -> usize {
+        let [to_server, to_client] = &self.pending;
+        size_of::<Self>() + to_server.capacity() + to_client.capacity()
+    }
 }
 
 /// The length that `bytes` begin with, and the bytes after it.

@@ -5,12 +5,11 @@
 //! Checksums are not compared: recipients go by the content. What is passed on is
 //! capped by size, by ratio, and in memory.
 
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering;
-
+use brotli_decompressor::Allocator;
 use brotli_decompressor::BrotliDecompressStream;
 use brotli_decompressor::BrotliResult;
 use brotli_decompressor::BrotliState;
+use brotli_decompressor::SliceWrapper;
 use brotli_decompressor::StandardAlloc;
 use flate2::Decompress;
 use flate2::FlushDecompress;
@@ -56,11 +55,11 @@ const MAX_EXPANDED: u64 = 256 << 20;
 const MAX_RATIO: u64 = 100;
 
 /// Below this size the ratio is free, since small bodies of one repeated byte are common.
-const FREE_EXPANSION: u64 = 8 << 20;
+const FREE_EXPANSION: u64 = 512 << 10;
 
-/// The most bytes of windows and buffers in use for decoding at once, in the process.
-/// Eight thousand gzip bodies, or twenty-five of brotli with its largest window, at a time.
-const MAX_MEMORY: usize = 512 << 20;
+/// The most bytes of windows and buffers that the codings of one body may take: the largest
+/// window of brotli (RFC 7932 9.1: 16 MiB), and 2 MiB for its tables and another coding.
+const MAX_MEMORY: usize = 18 << 20;
 
 /// Bytes of input for which output is held back, so that content which is not encoded at
 /// all can still be taken as it is. Plain content fails to decode far sooner.
@@ -72,15 +71,8 @@ const OUTPUT: usize = 16 << 10;
 /// An inflater's state and window, in bytes.
 const INFLATE_MEMORY: usize = 48 << 10;
 
-/// Brotli's tables beside its window, in bytes: three groups of up to 256 Huffman codes of
-/// some 1080 entries (RFC 7932 7.3 and 10).
-const BROTLI_MEMORY: usize = 4 << 20;
-
 /// RFC 9659: a window beyond 8 MiB is not for HTTP.
 const ZSTD_WINDOW_LOG: u32 = 23;
-
-/// Bytes in use for decoding now.
-static MEMORY: AtomicUsize = AtomicUsize::new(0);
 
 /// Codings being undone, outermost first.
 pub(super) struct Decoder {
@@ -90,9 +82,14 @@ pub(super) struct Decoder {
 
 impl Decoder {
     /// For codings named outermost first.
-    pub(super) fn new(codings: impl Iterator<Item = Coding>) -> Result<Self, Oddity> {
-        let stages = codings.map(Stage::new).collect::<Result<_, _>>()?;
-        Ok(Self { stages, input: 0 })
+    pub(super) fn new(codings: impl Iterator<Item = Coding>) -> Self {
+        let stages = codings.map(Stage::new).collect();
+        Self { stages, input: 0 }
+    }
+
+    /// Bytes of windows and buffers that decoding takes now.
+    pub(super) fn held(&self) -> usize {
+        self.stages.iter().map(Stage::held).sum()
     }
 
     /// Passes on what the bytes that follow those before decode to. After an error
@@ -104,7 +101,11 @@ impl Decoder {
     ) -> Result<(), Oddity> {
         self.input = self.input.saturating_add(bytes.len() as u64);
         let limit = self.limit();
-        feed(&mut self.stages, bytes, limit, sink)
+        feed(&mut self.stages, bytes, limit, sink)?;
+        if self.held() > MAX_MEMORY {
+            return Err(Oddity::DecoderMemory);
+        }
+        Ok(())
     }
 
     /// Passes on what was held back; whether the content is whole.
@@ -164,33 +165,28 @@ struct Stage {
     /// Input of the trial; `None` after it.
     trial: Option<Vec<u8>>,
     produced: u64,
-    charge: Charge,
 }
 
 impl Stage {
-    fn new(coding: Coding) -> Result<Self, Oddity> {
-        let mut charge = Charge(0);
+    fn new(coding: Coding) -> Self {
         let engine = match coding {
-            Coding::Gzip => {
-                charge.raise(INFLATE_MEMORY)?;
-                Engine::Gzip(Gzip::new())
-            }
-            Coding::Deflate => {
-                charge.raise(INFLATE_MEMORY)?;
-                Engine::Deflate(Deflate::new(Wrapper::Unknown(None)))
-            }
+            Coding::Gzip => Engine::Gzip(Gzip::new()),
+            Coding::Deflate => Engine::Deflate(Deflate::new(Wrapper::Unknown(None))),
             Coding::Brotli => Engine::Brotli(Brotli::default()),
             Coding::Zstd => Engine::Zstd(Zstd::default()),
         };
-        charge.raise(charge.0 + OUTPUT)?;
-        Ok(Self {
+        Self {
             engine,
             output: vec![0; OUTPUT].into_boxed_slice(),
             filled: 0,
             trial: Some(Vec::new()),
             produced: 0,
-            charge,
-        })
+        }
+    }
+
+    fn held(&self) -> usize {
+        let trial = self.trial.as_ref().map_or(0, Vec::capacity);
+        size_of::<Self>() + OUTPUT + trial + self.engine.held()
     }
 
     fn update(&mut self, mut bytes: &[u8], limit: u64, pass: &mut Pass<'_>) -> Result<(), Oddity> {
@@ -263,7 +259,7 @@ impl Stage {
         }
         loop {
             let room = self.output.get_mut(self.filled..).unwrap_or_default();
-            let (consumed, produced) = self.engine.step(bytes, room, &mut self.charge)?;
+            let (consumed, produced) = self.engine.step(bytes, room)?;
             bytes = bytes.get(consumed..).unwrap_or_default();
             self.filled += produced;
             self.produced = self.produced.saturating_add(produced as u64);
@@ -280,35 +276,6 @@ impl Stage {
     }
 }
 
-/// Memory in use for one stage, counted in [`MEMORY`] until it is dropped.
-struct Charge(usize);
-
-impl Charge {
-    /// Raises the count to `bytes`, unless that is too much.
-    fn raise(&mut self, bytes: usize) -> Result<(), Oddity> {
-        let more = bytes.saturating_sub(self.0);
-        if more == 0 {
-            return Ok(());
-        }
-        if MEMORY
-            .fetch_add(more, Ordering::Relaxed)
-            .saturating_add(more)
-            > MAX_MEMORY
-        {
-            MEMORY.fetch_sub(more, Ordering::Relaxed);
-            return Err(Oddity::DecoderMemory);
-        }
-        self.0 = bytes;
-        Ok(())
-    }
-}
-
-impl Drop for Charge {
-    fn drop(&mut self) {
-        MEMORY.fetch_sub(self.0, Ordering::Relaxed);
-    }
-}
-
 /// What undoes a coding.
 enum Engine {
     Gzip(Gzip),
@@ -322,18 +289,23 @@ enum Engine {
 impl Engine {
     /// Decodes some of `bytes` into `room`: how many bytes were consumed, and how many
     /// produced. What follows the end of the content is consumed and ignored.
-    fn step(
-        &mut self,
-        bytes: &[u8],
-        room: &mut [u8],
-        charge: &mut Charge,
-    ) -> Result<(usize, usize), Oddity> {
+    fn step(&mut self, bytes: &[u8], room: &mut [u8]) -> Result<(usize, usize), Oddity> {
         match self {
             Self::Gzip(gzip) => gzip.step(bytes, room),
             Self::Deflate(deflate) => deflate.step(bytes, room),
-            Self::Brotli(brotli) => brotli.step(bytes, room, charge),
-            Self::Zstd(zstd) => zstd.step(bytes, room, charge),
+            Self::Brotli(brotli) => brotli.step(bytes, room),
+            Self::Zstd(zstd) => zstd.step(bytes, room),
             Self::Plain => Ok((bytes.len(), 0)),
+        }
+    }
+
+    /// Bytes that the decoder takes.
+    fn held(&self) -> usize {
+        match self {
+            Self::Gzip(_) | Self::Deflate(_) => INFLATE_MEMORY,
+            Self::Brotli(brotli) => brotli.held(),
+            Self::Zstd(zstd) => zstd.state.as_ref().map_or(0, DCtx::sizeof),
+            Self::Plain => 0,
         }
     }
 
@@ -598,36 +570,55 @@ impl Deflate {
 /// RFC 7932, without the large windows of later drafts.
 #[derive(Default)]
 struct Brotli {
-    state: Option<Box<BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>>>,
+    state: Option<Box<BrotliState<Counted, Counted, Counted>>>,
     ended: bool,
     broken: bool,
 }
 
+/// Hands out memory, and counts what is out.
+#[derive(Default)]
+struct Counted {
+    bytes: usize,
+}
+
+impl<T: Clone + Default> Allocator<T> for Counted {
+    type AllocatedMemory = <StandardAlloc as Allocator<T>>::AllocatedMemory;
+
+    fn alloc_cell(&mut self, length: usize) -> Self::AllocatedMemory {
+        self.bytes = self
+            .bytes
+            .saturating_add(length.saturating_mul(size_of::<T>()));
+        StandardAlloc::default().alloc_cell(length)
+    }
+
+    fn free_cell(&mut self, cell: Self::AllocatedMemory) {
+        self.bytes = self.bytes.saturating_sub(size_of_val(cell.slice()));
+    }
+}
+
 impl Brotli {
-    fn step(
-        &mut self,
-        bytes: &[u8],
-        room: &mut [u8],
-        charge: &mut Charge,
-    ) -> Result<(usize, usize), Oddity> {
+    /// Its window, as large as the stream declares it (RFC 7932 9.1), and its tables.
+    fn held(&self) -> usize {
+        self.state.as_ref().map_or(0, |state| {
+            let parts = [&state.alloc_u8, &state.alloc_u32, &state.alloc_hc];
+            size_of_val(state.as_ref()) + parts.iter().map(|part| part.bytes).sum::<usize>()
+        })
+    }
+
+    fn step(&mut self, bytes: &[u8], room: &mut [u8]) -> Result<(usize, usize), Oddity> {
         if self.broken {
             return Err(Oddity::CodingBroken);
         }
         if self.ended {
             return Ok((bytes.len(), 0));
         }
-        let state = match (&mut self.state, bytes.first()) {
-            (Some(state), _) => state,
-            (None, None) => return Ok((0, 0)),
-            (slot, Some(first)) => {
-                charge.raise(OUTPUT + BROTLI_MEMORY + (1_usize << brotli_window(*first)))?;
-                slot.insert(Box::new(BrotliState::new_strict(
-                    StandardAlloc::default(),
-                    StandardAlloc::default(),
-                    StandardAlloc::default(),
-                )))
-            }
-        };
+        let state = self.state.get_or_insert_with(|| {
+            Box::new(BrotliState::new_strict(
+                Counted::default(),
+                Counted::default(),
+                Counted::default(),
+            ))
+        });
         let (mut left, mut consumed) = (bytes.len(), 0);
         let (mut space, mut produced, mut total) = (room.len(), 0, 0);
         let result = BrotliDecompressStream(
@@ -652,16 +643,6 @@ impl Brotli {
     }
 }
 
-/// The base-2 logarithm of a stream's window in bytes (RFC 7932 9.1).
-const fn brotli_window(first: u8) -> u32 {
-    match (first & 1, first >> 1 & 7, first >> 4 & 7) {
-        (0, _, _) => 16,
-        (_, 0, 0) => 17,
-        (_, 0, low) => 8 + low as u32,
-        (_, high, _) => 17 + high as u32,
-    }
-}
-
 /// RFC 8878, of any number of frames, with anything after them.
 #[derive(Default)]
 struct Zstd {
@@ -675,12 +656,7 @@ struct Zstd {
 }
 
 impl Zstd {
-    fn step(
-        &mut self,
-        bytes: &[u8],
-        room: &mut [u8],
-        charge: &mut Charge,
-    ) -> Result<(usize, usize), Oddity> {
+    fn step(&mut self, bytes: &[u8], room: &mut [u8]) -> Result<(usize, usize), Oddity> {
         // RFC 8878 3.1: frames start with 28, skippable ones with 50 to 5f
         if self.at_boundary
             && let Some(first) = bytes.first()
@@ -705,7 +681,6 @@ impl Zstd {
         let hint = state
             .decompress_stream(&mut output, &mut input)
             .map_err(|_| Oddity::CodingBroken)?;
-        charge.raise(OUTPUT + state.sizeof())?;
         let (consumed, produced) = (input.pos(), output.pos());
         if consumed > 0 || produced > 0 {
             self.at_boundary = hint == 0;

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use crate::protocol::http::file::MAX_NAME;
+
 /// What a response must know of its request.
 #[derive(Debug)]
 pub(super) struct Exchange {
@@ -48,6 +50,11 @@ impl Exchanges {
             name,
         });
         true
+    }
+
+    /// Bytes of memory that they take.
+    pub(super) fn held(&self) -> usize {
+        self.open.capacity() * size_of::<Exchange>() + self.open.len() * MAX_NAME
     }
 
     /// The request that the next response answers; `None` when it is not known.

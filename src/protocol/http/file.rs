@@ -49,7 +49,6 @@ impl Transfer {
         fields: &Fields<'_>,
         write_name: impl FnOnce(&mut String),
         wants: &Wants,
-        sink: &mut Sink<'_>,
     ) {
         self.active = wants.any_file();
         if !self.active {
@@ -79,11 +78,14 @@ impl Transfer {
                 .transfer_codings
                 .outermost_first()
                 .chain(fields.content_codings.outermost_first());
-            match Decoder::new(codings) {
-                Ok(decoder) => self.decoder = Some(decoder),
-                Err(oddity) => self.stop(oddity, sink),
-            }
+            self.decoder = Some(Decoder::new(codings));
         }
+    }
+
+    /// Bytes of memory that its texts and its decoder take.
+    pub(in crate::protocol) fn held(&self) -> usize {
+        let decoder = self.decoder.as_ref().map_or(0, Decoder::held);
+        self.name.capacity() + self.mime_type.capacity() + decoder
     }
 
     /// Takes in the content that follows.
@@ -165,7 +167,8 @@ impl Transfer {
         }
     }
 
-    fn stop(&mut self, oddity: Oddity, sink: &mut Sink<'_>) {
+    /// Gives decoding up: neither size nor digests of the content will be known.
+    pub(in crate::protocol) fn stop(&mut self, oddity: Oddity, sink: &mut Sink<'_>) {
         self.decoder = None;
         self.stopped = true;
         sink(Message::Anomaly(oddity.anomaly()));

@@ -260,6 +260,16 @@ pub(in crate::protocol) struct Scratch {
     scheme: String,
 }
 
+impl Scratch {
+    /// Bytes of memory that the texts take.
+    pub(in crate::protocol) const fn held(&self) -> usize {
+        self.host.capacity()
+            + self.other_host.capacity()
+            + self.target.capacity()
+            + self.scheme.capacity()
+    }
+}
+
 /// What stands in a request line, or in its place.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::protocol) struct RequestLine<'a> {

@@ -232,7 +232,7 @@ impl HttpParser {
                     name_of_target(request.target, name);
                 }
             };
-            self.client.transfer.begin(&fields, name, wants, sink);
+            self.client.transfer.begin(&fields, name, wants);
         }
         sink(Message::HttpRequest(request));
         (framing, Handover::No)
@@ -266,7 +266,7 @@ impl HttpParser {
             let name = |name: &mut String| {
                 name.push_str(request.map_or("", |request| request.name.as_str()));
             };
-            self.server.transfer.begin(&fields, name, wants, sink);
+            self.server.transfer.begin(&fields, name, wants);
         }
         sink(Message::HttpResponse(response));
         if switched {
@@ -381,6 +381,14 @@ impl Parser for HttpParser {
         let side = self.side(direction);
         side.held = Vec::new();
         side.state = State::Closed;
+    }
+
+    fn held(&self) -> usize {
+        size_of::<Self>()
+            + self.client.memory()
+            + self.server.memory()
+            + self.exchanges.held()
+            + self.scratch.held()
     }
 }
 

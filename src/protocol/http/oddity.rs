@@ -50,7 +50,7 @@ pub(in crate::protocol) enum Oddity {
     CodingBroken,
     /// Content that expands beyond the cap.
     Expansion,
-    /// Too much memory in use for decoding at once.
+    /// Too much memory in use for decoding one body, or the bodies of one connection.
     DecoderMemory,
     /// More requests without a response than are remembered.
     PipelineCap,

@@ -75,6 +75,11 @@ impl Side {
         }
     }
 
+    /// Bytes of memory that its buffers and the body in transfer take.
+    pub(super) fn memory(&self) -> usize {
+        self.held.capacity() + self.transfer.held()
+    }
+
     /// Takes from the body what of it is in `rest`.
     pub(super) fn read_body(
         &mut self,

@@ -51,6 +51,16 @@ impl Head {
         self.faults = Faults::default();
     }
 
+    /// Bytes of memory that its parts take.
+    pub(super) const fn held(&self) -> usize {
+        self.method.capacity()
+            + self.scheme.capacity()
+            + self.authority.capacity()
+            + self.path.capacity()
+            + self.status.capacity()
+            + self.section.capacity()
+    }
+
     /// Takes in the next field.
     pub(super) fn push(&mut self, name: &[u8], value: &[u8]) {
         let size = name.len().saturating_add(value.len()) + FIELD_OVERHEAD;

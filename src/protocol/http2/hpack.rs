@@ -20,6 +20,12 @@ pub(super) struct Decoder {
 }
 
 impl Decoder {
+    /// Bytes of memory that the table and the buffers take.
+    pub(super) fn held(&self) -> usize {
+        let entries = self.table.entries.capacity() * size_of::<Entry>();
+        self.table.size + entries + self.name.capacity() + self.value.capacity()
+    }
+
     /// Hands each field of a block to `emit`: name and value.
     pub(super) fn decode(
         &mut self,

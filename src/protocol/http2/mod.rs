@@ -396,8 +396,9 @@ impl Http2Parser {
                 _ => "",
             };
             let mut content = Box::<Transfer>::default();
-            content.begin(&fields, |name| name.push_str(given), wants, sink);
-            stream.half(Direction::ToServer).content = Some(content);
+            content.begin(&fields, |name| name.push_str(given), wants);
+            self.streams
+                .begin(frame.stream, Direction::ToServer, content);
         }
         sink(Message::HttpRequest(request));
     }
@@ -429,15 +430,13 @@ impl Http2Parser {
         // RFC 9110 section 15.2: an interim response leaves the request open
         if !matches!(status, 100..=199) {
             let tunnel = method == Some(Method::Connect) && matches!(status, 200..=299);
-            let mut content = None;
+            stream.half(Direction::ToClient).opened = true;
             if wants.any_file() && !tunnel && !frame.has(flag::END_STREAM) {
-                let mut begun = Box::<Transfer>::default();
-                begun.begin(&fields, |name| name.push_str(&stream.name), wants, sink);
-                content = Some(begun);
+                let mut content = Box::<Transfer>::default();
+                content.begin(&fields, |name| name.push_str(&stream.name), wants);
+                self.streams
+                    .begin(frame.stream, Direction::ToClient, content);
             }
-            let half = stream.half(Direction::ToClient);
-            half.opened = true;
-            half.content = content;
         }
         sink(Message::HttpResponse(response));
     }
@@ -478,9 +477,7 @@ impl Parser for Http2Parser {
                     let (content, after) = rest.split_at(left.min(rest.len()));
                     rest = after;
                     let stream = self.side(direction).frame.stream;
-                    if let Some(transfer) = self.streams.content(stream, direction) {
-                        transfer.update(content, sink);
-                    }
+                    self.streams.update(stream, direction, content, sink);
                     self.begin_data(direction, left - content.len(), padding, sink);
                 }
                 State::Payload(left) => {
@@ -510,9 +507,7 @@ impl Parser for Http2Parser {
             // a hole within content, or within what is passed over, leaves the framing as it is
             State::Data(left, padding) if missing <= left => {
                 let stream = side.frame.stream;
-                if let Some(transfer) = self.streams.content(stream, direction) {
-                    transfer.skip(length);
-                }
+                self.streams.skip(stream, direction, length);
                 self.begin_data(direction, left - missing, padding, sink);
             }
             State::Skip(left) if missing <= left => self.skip(direction, left - missing),
@@ -524,6 +519,25 @@ impl Parser for Http2Parser {
 
     fn end(&mut self, direction: Direction, _wants: &Wants, sink: &mut Sink<'_>) {
         self.close(direction, sink);
+    }
+
+    fn held(&self) -> usize {
+        size_of::<Self>()
+            + self.sides.iter().map(Side::held).sum::<usize>()
+            + self.streams.held()
+            + self.head.held()
+            + self.scratch.held()
+    }
+}
+
+impl Side {
+    /// Bytes of memory that its buffers and its header table take.
+    fn held(&self) -> usize {
+        let block = self
+            .block
+            .as_ref()
+            .map_or(0, |block| block.bytes.capacity());
+        self.payload.capacity() + block + self.decoder.held()
     }
 }
 

@@ -15,6 +15,8 @@ use crate::protocol::http::Transfer;
 pub(super) struct Streams {
     /// By identifier, which is the order in which they were opened.
     open: BTreeMap<u32, Stream>,
+    /// Bytes of memory that content in transfer takes.
+    held: usize,
 }
 
 /// A stream.
@@ -34,7 +36,7 @@ pub(super) struct Half {
     pub(super) opened: bool,
     ended: bool,
     /// The content in transfer, if anyone asks for it.
-    pub(super) content: Option<Box<Transfer>>,
+    content: Option<Box<Transfer>>,
 }
 
 impl Streams {
@@ -46,8 +48,57 @@ impl Streams {
         self.open.entry(id).or_default()
     }
 
-    /// The content that a direction of a stream transfers.
-    pub(super) fn content(&mut self, id: u32, direction: Direction) -> Option<&mut Transfer> {
+    /// Bytes of memory that streams and their content take.
+    pub(super) fn held(&self) -> usize {
+        self.held + self.open.len() * STREAM_MEMORY
+    }
+
+    /// A direction of an open stream begins to transfer content.
+    pub(super) fn begin(&mut self, id: u32, direction: Direction, content: Box<Transfer>) {
+        if let Some(stream) = self.open.get_mut(&id) {
+            self.held += memory_of(&content);
+            let before = stream.half(direction).content.replace(content);
+            self.held -= before.map_or(0, |before| memory_of(&before));
+        }
+    }
+
+    /// The content that a direction of a stream transfers goes on. Beyond what one connection
+    /// may take for decoding, that content is not decoded any more.
+    pub(super) fn update(
+        &mut self,
+        id: u32,
+        direction: Direction,
+        bytes: &[u8],
+        sink: &mut Sink<'_>,
+    ) {
+        let Some(content) = self.content(id, direction) else {
+            return;
+        };
+        let before = memory_of(content);
+        content.update(bytes, sink);
+        let after = memory_of(content);
+        self.held = self.held.saturating_sub(before) + after;
+        if self.held > MAX_CONTENT
+            && after > before
+            && let Some(content) = self.content(id, direction)
+        {
+            content.stop(Oddity::DecoderMemory, sink);
+            let stopped = memory_of(content);
+            self.held = self.held.saturating_sub(after) + stopped;
+        }
+    }
+
+    /// Content of a direction was not seen.
+    pub(super) fn skip(&mut self, id: u32, direction: Direction, length: u64) {
+        if let Some(content) = self.content(id, direction) {
+            let before = memory_of(content);
+            content.skip(length);
+            let after = memory_of(content);
+            self.held = self.held.saturating_sub(before) + after;
+        }
+    }
+
+    fn content(&mut self, id: u32, direction: Direction) -> Option<&mut Transfer> {
         let stream = self.open.get_mut(&id)?;
         stream.half(direction).content.as_deref_mut()
     }
@@ -60,6 +111,7 @@ impl Streams {
         let half = stream.half(direction);
         half.ended = true;
         if let Some(mut content) = half.content.take() {
+            self.held = self.held.saturating_sub(memory_of(&content));
             content.finish(direction, sink);
         }
         if stream.halves.iter().all(|half| half.ended) {
@@ -71,7 +123,8 @@ impl Streams {
     pub(super) fn reset(&mut self, id: u32, sink: &mut Sink<'_>) {
         if let Some(mut stream) = self.open.remove(&id) {
             for direction in Direction::BOTH {
-                stream.cut(direction, sink);
+                let freed = stream.cut(direction, sink);
+                self.held = self.held.saturating_sub(freed);
             }
         }
     }
@@ -79,7 +132,8 @@ impl Streams {
     /// Nothing further will be seen of a direction.
     pub(super) fn cut(&mut self, direction: Direction, sink: &mut Sink<'_>) {
         for stream in self.open.values_mut() {
-            stream.cut(direction, sink);
+            let freed = stream.cut(direction, sink);
+            self.held = self.held.saturating_sub(freed);
         }
         self.open
             .retain(|_, stream| !stream.halves.iter().all(|half| half.ended));
@@ -113,20 +167,36 @@ impl Stream {
         }
     }
 
-    /// Ends a direction before its end.
-    fn cut(&mut self, direction: Direction, sink: &mut Sink<'_>) {
+    /// Ends a direction before its end; how many bytes of memory its content took.
+    fn cut(&mut self, direction: Direction, sink: &mut Sink<'_>) -> usize {
         let half = self.half(direction);
         half.ended = true;
-        if let Some(mut content) = half.content.take() {
-            sink(Message::Anomaly(Oddity::BodyCut.anomaly()));
-            content.finish(direction, sink);
-        }
+        let Some(mut content) = half.content.take() else {
+            return 0;
+        };
+        let held = memory_of(&content);
+        sink(Message::Anomaly(Oddity::BodyCut.anomaly()));
+        content.finish(direction, sink);
+        held
     }
+}
+
+/// Bytes of memory that content in transfer takes.
+fn memory_of(content: &Transfer) -> usize {
+    size_of::<Transfer>() + content.held()
 }
 
 /// The most streams that are open at once: what servers allow, 100 to 128 (RFC 9113
 /// section 6.5.2 asks for 100 at least).
 const MAX_STREAMS: usize = 128;
+
+/// The most bytes of memory for the content of one connection: the largest window of brotli
+/// (RFC 7932 section 9.1) or two of zstd (RFC 9659), beside some of deflate.
+const MAX_CONTENT: usize = 18 << 20;
+
+/// What a stream takes beside its content, in bytes: itself, and the name of a file (255 bytes,
+/// in a buffer that may be twice as large).
+const STREAM_MEMORY: usize = size_of::<Stream>() + 512;
 
 #[cfg(test)]
 mod tests {

@@ -721,3 +721,53 @@ fn an_upgrade_leads_here() {
         ]
     );
 }
+
+#[test]
+fn streams_share_the_memory_for_decoding() {
+    // RFC 7932: a window and a block of 16 MiB that is not compressed, and its start
+    let wide = (0b1111 | 0b10 << 5 | ((16 << 20) - 1) << 7 | 1_u32 << 31).to_le_bytes();
+    let body = [&wide[..], &[7; 1_000]].concat();
+    let mut parser = Http2Parser::new();
+    let mut events = Vec::new();
+    let mut hear = |parser: &mut Http2Parser, bytes: &[u8]| {
+        parser.parse(ToClient, bytes, &Wants::ALL, &mut |message| {
+            events.push(describe(&message));
+        });
+        parser.held()
+    };
+    let empty = hear(&mut parser, &settings());
+    for stream in [1, 3, 5] {
+        let part = [
+            ok(stream, &[("content-encoding", "br")]),
+            data(stream, 0, &body),
+        ];
+        let held = hear(&mut parser, &part.concat());
+        assert!((16 << 20..17 << 20).contains(&held), "{stream}: {held}");
+    }
+    let part = [
+        ok(7, &[("content-encoding", "gzip")]),
+        data(7, 0, &gzip(b"x")),
+    ];
+    let before = parser.held();
+    assert!(hear(&mut parser, &part.concat()) > before);
+    let reset = |stream| frame(kind::RST_STREAM, 0, stream, &[0; 4]);
+    let ends = [
+        data(5, 1, b"x"),
+        data(1, 1, b"x"),
+        reset(3),
+        data(7, 1, b""),
+    ];
+    hear(&mut parser, &ends.concat());
+    // the halves that requests would end
+    let resets = [1, 5, 7].map(reset).concat();
+    let held = hear(&mut parser, &resets);
+    assert!(held < empty + (4 << 10), "{empty}, then {held}");
+    let caps = events
+        .iter()
+        .filter(|event| *event == "http.decoder-memory-cap");
+    assert_eq!(caps.count(), 2);
+    assert!(
+        events.contains(&file("ToClient", "-", "-", b"x")),
+        "{events:?}"
+    );
+}

@@ -121,6 +121,14 @@ impl QuicParser {
         Status::More
     }
 
+    /// Bytes of memory that handshakes and buffers take.
+    pub fn held(&self) -> usize {
+        let handshakes = self.handshakes.iter().map(|handshake| {
+            size_of::<Handshake>() + handshake.stream.capacity() + handshake.assembler.buffered()
+        });
+        size_of::<Self>() + self.packet.capacity() + handshakes.sum::<usize>()
+    }
+
     /// Decrypts a packet into [`Self::packet`], and finds the handshake whose keys opened it.
     fn open(&mut self, initial: &Initial<'_>) -> Option<usize> {
         let same = |handshake: &Handshake| {

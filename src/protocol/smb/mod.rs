@@ -299,6 +299,14 @@ impl Parser for SmbParser {
             self.opens.finish(sink);
         }
     }
+
+    fn held(&self) -> usize {
+        let [to_server, to_client] = &self.streams;
+        size_of::<Self>()
+            + to_server.head.capacity()
+            + to_client.head.capacity()
+            + self.opens.memory()
+    }
 }
 
 impl Stream {

@@ -3,6 +3,7 @@
 use crate::flow::Direction;
 use crate::protocol::Sink;
 use crate::protocol::Wants;
+use crate::protocol::digest::Digester;
 use crate::protocol::smb::transfer::Repeats;
 use crate::protocol::smb::transfer::Transfer;
 use crate::protocol::smb::wire::Command;
@@ -21,6 +22,9 @@ const MAX_OPENS: usize = 256;
 /// Requests that may wait for their answers: servers grant 512 credits as a rule (MS-SMB2
 /// section 3.3.1.2); of more, the oldest is forgotten.
 const MAX_PENDING: usize = 512;
+
+/// What an open file takes, in bytes: itself, its digests of both ways, and its name.
+const OPEN_MEMORY: usize = size_of::<Open>() + 2 * size_of::<Digester>() + 256;
 
 /// Shares of pipes that are remembered: there is one a server, IPC$.
 const MAX_PIPE_TREES: usize = 8;
@@ -75,6 +79,14 @@ pub(super) struct Content {
 }
 
 impl Opens {
+    /// Bytes of memory that files and requests take.
+    pub(super) fn memory(&self) -> usize {
+        self.held
+            + self.opens.len() * OPEN_MEMORY
+            + self.numbers.capacity() * size_of::<(FileId, u64)>()
+            + self.pending.len() * size_of::<(u64, Pending)>()
+    }
+
     /// What follows is the first request of a compound.
     pub(super) const fn begin_compound(&mut self) {
         self.chain = None;

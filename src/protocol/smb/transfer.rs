@@ -16,6 +16,9 @@ pub(super) const MAX_HELD: usize = 2 << 20;
 /// Runs of bytes that one file may hold back: hosts have fewer reads outstanding.
 const MAX_RUNS: usize = 64;
 
+/// What a run costs beside its bytes: its place in the tree, and the allocator's own.
+const RUN_OVERHEAD: usize = 64;
+
 /// What happens when bytes come twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Repeats {
@@ -68,9 +71,9 @@ impl Transfer {
         !self.broken && self.next == length && self.reach <= length
     }
 
-    /// Bytes that are held back.
+    /// Bytes that are held back, with what their runs cost.
     pub(super) fn held(&self) -> usize {
-        self.runs.values().map(Vec::len).sum()
+        self.runs.values().map(|run| run.len() + RUN_OVERHEAD).sum()
     }
 
     /// Takes in content. `held`: what all files of the connection hold back.
@@ -110,7 +113,7 @@ impl Transfer {
             .filter(|run| *run.key() <= self.next)
         {
             let (offset, bytes) = run.remove_entry();
-            *held = held.saturating_sub(bytes.len());
+            *held = held.saturating_sub(bytes.len() + RUN_OVERHEAD);
             self.digest(offset, &bytes, wants);
         }
         if self.broken {
@@ -192,10 +195,11 @@ impl Transfer {
                     .filter(|(_, end)| *end == offset)
                     .map(|(start, _)| start);
                 let full = start.is_none() && self.runs.len() >= MAX_RUNS;
-                if full || held.saturating_add(part.len()) > MAX_HELD {
+                let overhead = if start.is_none() { RUN_OVERHEAD } else { 0 };
+                if full || held.saturating_add(part.len() + overhead) > MAX_HELD {
                     return self.give_up(held);
                 }
-                *held += part.len();
+                *held += part.len() + overhead;
                 self.runs
                     .entry(start.unwrap_or(offset))
                     .or_default()

@@ -13,6 +13,7 @@ use crate::protocol::smtp::mail::Envelope;
 use crate::protocol::smtp::mail::Mail;
 use crate::protocol::smtp::mail::field_name;
 use crate::protocol::smtp::oddity;
+use crate::protocol::smtp::part::MAX_BOUNDARY;
 use crate::protocol::smtp::part::Part;
 use crate::protocol::smtp::part::PartHead;
 use crate::protocol::smtp::transfer::Decoder;
@@ -95,6 +96,15 @@ impl MailReader {
         };
         self.header.clear();
         self.header.shrink_to(KEPT_CAPACITY);
+    }
+
+    /// Bytes of memory that its buffers take.
+    pub(super) fn held(&self) -> usize {
+        self.lines.held()
+            + self.header.capacity()
+            + self.open.len() * (size_of::<Multipart>() + MAX_BOUNDARY)
+            + self.part.held()
+            + self.links.held()
     }
 
     /// Whether a mail is being read.

@@ -203,6 +203,14 @@ impl Parser for SmtpParser {
             self.dialogue.state = State::Command;
         }
     }
+
+    fn held(&self) -> usize {
+        size_of::<Self>()
+            + self.client.held()
+            + self.server.held()
+            + self.dialogue.envelope.held()
+            + self.dialogue.mail.held()
+    }
 }
 
 impl Dialogue {

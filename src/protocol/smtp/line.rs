@@ -68,6 +68,11 @@ impl<'a> Piece<'a> {
 }
 
 impl Lines {
+    /// Bytes of memory that its buffer takes.
+    pub(super) const fn held(&self) -> usize {
+        self.held.capacity()
+    }
+
     /// The next piece, cut at the same places however the stream is split; `None`: more is needed.
     pub(super) fn next<'a, 'b: 'a>(&'a mut self, rest: &mut &'b [u8]) -> Option<Piece<'a>> {
         if self.spent {

@@ -49,6 +49,11 @@ impl LinkFinder {
         self.inside = false;
     }
 
+    /// Bytes of memory that the links take.
+    pub(super) const fn held(&self) -> usize {
+        self.found_bytes + self.found.capacity() * size_of::<String>() + self.link.capacity()
+    }
+
     /// Takes in text that follows.
     pub(super) fn update(&mut self, mut text: &[u8]) {
         while let Some((byte, rest)) = text.split_first() {

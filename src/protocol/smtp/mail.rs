@@ -37,6 +37,13 @@ impl Envelope {
         self.to.iter().map(String::as_str)
     }
 
+    /// Bytes of memory that the addresses take.
+    pub(super) fn held(&self) -> usize {
+        let from = self.from.as_ref().map_or(0, String::capacity);
+        let to: usize = self.to.iter().map(String::capacity).sum();
+        self.to.capacity() * size_of::<String>() + from + to
+    }
+
     pub(super) fn clear(&mut self) {
         self.from = None;
         self.to.clear();

@@ -55,7 +55,7 @@ const MAX_NAME: usize = 255;
 const MAX_MIME_TYPE: usize = 255;
 
 /// The most bytes of a boundary: RFC 2046 5.1.1 allows 70, some senders write longer ones.
-const MAX_BOUNDARY: usize = 255;
+pub(super) const MAX_BOUNDARY: usize = 255;
 
 impl PartHead {
     /// Reads the header of a part. `implied`: its type where the header names none.
@@ -93,6 +93,11 @@ impl PartHead {
 }
 
 impl Part {
+    /// Bytes of memory that its texts and its buffer take.
+    pub(super) const fn held(&self) -> usize {
+        self.name.capacity() + self.mime_type.capacity() + self.decoded.capacity()
+    }
+
     /// Starts a part; whether any of its content is asked for.
     pub(super) fn begin(&mut self, head: PartHead, wants: &Wants, links: &mut LinkFinder) -> bool {
         self.is_file = wants.any_file();

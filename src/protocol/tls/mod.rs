@@ -335,6 +335,11 @@ impl Parser for TlsParser {
     fn end(&mut self, direction: Direction, _wants: &Wants, _sink: &mut Sink<'_>) {
         self.stream(direction).finish();
     }
+
+    fn held(&self) -> usize {
+        let [to_server, to_client] = &self.streams;
+        size_of::<Self>() + to_server.body.capacity() + to_client.body.capacity()
+    }
 }
 
 impl Stream {

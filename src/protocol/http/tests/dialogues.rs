@@ -60,12 +60,19 @@ pub(super) fn zstd(content: &[u8]) -> Vec<u8> {
 /// Brotli without compression (RFC 7932 9.2): a window of 64 KiB (bit 0), then for each
 /// block ISLAST 0, MNIBBLES 00, MLEN - 1 in 16 bits, ISUNCOMPRESSED 1, padding, content;
 /// at the end ISLAST 1, ISLASTEMPTY 1. One block, to keep to bytes.
-fn brotli(content: &[u8]) -> Vec<u8> {
+pub(super) fn brotli(content: &[u8]) -> Vec<u8> {
     let header = (u32::try_from(content.len() - 1).unwrap() << 4) | 1 << 20;
     let mut out = header.to_le_bytes()[..3].to_vec();
     out.extend_from_slice(content);
     out.push(3);
     out
+}
+
+/// The start of such a stream with the largest window (RFC 7932 9.1: WBITS 1111), which a
+/// block of 16 MiB (MNIBBLES 10) makes the decoder allocate.
+pub(super) fn wide_brotli(start: &[u8]) -> Vec<u8> {
+    let header = 0b1111 | 0b10 << 5 | ((16 << 20) - 1) << 7 | 1_u32 << 31;
+    [&header.to_le_bytes()[..], start].concat()
 }
 
 /// "The quick brown fox jumps over the lazy dog. " twenty times, as brotli makes it.

@@ -18,9 +18,11 @@ use crate::protocol::Wants;
 use crate::protocol::digest::Digester;
 use crate::protocol::http::HttpParser;
 use crate::protocol::http::tests::dialogues::GET;
+use crate::protocol::http::tests::dialogues::brotli;
 use crate::protocol::http::tests::dialogues::dialogues;
 use crate::protocol::http::tests::dialogues::gzip;
 use crate::protocol::http::tests::dialogues::response;
+use crate::protocol::http::tests::dialogues::wide_brotli;
 use crate::protocol::http::tests::dialogues::zstd;
 
 const SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
@@ -294,5 +296,54 @@ fn bombs_stop_early() {
         assert_eq!(heard[2], "http.expansion-cap", "{coding}");
         let as_sent = partial(ToClient, "a.bin", "-", body.len() as u64);
         assert_eq!(heard[3..], [as_sent], "{coding}");
+    }
+}
+
+#[test]
+fn decoders_count_while_they_are_open() {
+    let content: Vec<u8> = (0..50_000_u32).map(|n| n.wrapping_mul(n) as u8).collect();
+    for (coding, body, least, most) in [
+        ("identity", content.clone(), 0, 8),
+        ("gzip", gzip(&content), 40, 100),
+        ("br", brotli(&content), 64, 200),
+        ("gzip, br", brotli(&gzip(&content)), 80, 300),
+        ("zstd", zstd(&content), 64, 9 << 10),
+    ] {
+        let head = format!("Content-Encoding: {coding}\r\n");
+        let mut listener = Listener::default();
+        listener.hear(ToServer, GET.as_bytes(), &Wants::ALL);
+        let Turn::Bytes(_, bytes) = response(&head, &body) else {
+            unreachable!();
+        };
+        let (start, end) = bytes.split_at(bytes.len() - 1);
+        listener.hear(ToClient, start, &Wants::ALL);
+        let held = listener.parser.held() >> 10;
+        assert!((least..most).contains(&held), "{coding}: {held} KiB");
+        listener.hear(ToClient, end, &Wants::ALL);
+        let held = listener.parser.held() >> 10;
+        assert!(held < 8, "{coding}: {held} KiB");
+        let events = listener.end(&Wants::ALL);
+        let whole = file(ToClient, "a.bin", "-", &content);
+        assert_eq!(events[2..], [whole], "{coding}");
+    }
+}
+
+#[test]
+fn one_body_has_one_large_window() {
+    let noise = [7; 2_000];
+    for (coding, body, capped) in [
+        ("br", wide_brotli(&noise), false),
+        ("br, br", wide_brotli(&wide_brotli(&noise)), true),
+    ] {
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\n\r\n");
+        let mut listener = Listener::default();
+        listener.hear(ToServer, GET.as_bytes(), &Wants::ALL);
+        listener.hear(ToClient, &[head.as_bytes(), &body].concat(), &Wants::ALL);
+        let held = listener.parser.held();
+        assert_eq!(held > 16 << 20, !capped, "{coding}: {held}");
+        assert!(held < 17 << 20, "{coding}: {held}");
+        let events = listener.end(&Wants::ALL);
+        let cap = "http.decoder-memory-cap".to_owned();
+        assert_eq!(events.contains(&cap), capped, "{coding}");
     }
 }
