@@ -223,7 +223,11 @@ impl Search<'_> {
         })
     }
 
-    fn bind(&mut self, goal: &Goal<Vec<usize>>, next: Option<&Agenda<'_>>) -> Result<bool, TooHard> {
+    fn bind(
+        &mut self,
+        goal: &Goal<Vec<usize>>,
+        next: Option<&Agenda<'_>>,
+    ) -> Result<bool, TooHard> {
         let task = match goal {
             Goal::Some(candidates, times) => Task::Choose {
                 candidates,
