@@ -180,7 +180,7 @@ fn broken_objects_cost_a_warning_and_themselves() {
         ))
         .exits(0)
         .says(&[
-            "warning: some.json: 3 objects refused",
+            "warning: some.json: objects refused: 3",
             "objects[",
             "intel check",
         ]);
@@ -199,11 +199,11 @@ fn broken_objects_cost_a_warning_and_themselves() {
     folder
         .run("intel check some.json")
         .exits(2)
-        .says(&["3 objects"]);
+        .says(&["can't be loaded: 3"]);
     folder
         .run("intel compile some.json --output some.set")
         .exits(0)
-        .says(&["3 objects"]);
+        .says(&["refused objects: 3"]);
     assert!(folder.path("some.set").exists());
 }
 
@@ -316,4 +316,50 @@ fn rules_with_a_mistake_are_told_with_the_place() {
             .exits(2)
             .says(parts);
     }
+}
+
+#[test]
+fn an_output_never_destroys_an_input_or_another_output() {
+    let folder = Folder::new();
+    let capture = fs::read(CAPTURE).expect("the capture is shipped");
+    let bundle = fs::read(BUNDLE).expect("the bundle is shipped");
+    folder.write("c.pcap", &capture);
+    folder.write("b.json", &bundle);
+    folder.write("same", b"");
+    for (arguments, said) in [
+        (
+            "replay c.pcap --intel b.json --events c.pcap",
+            "is an input as well",
+        ),
+        (
+            "replay c.pcap --intel b.json --stats b.json",
+            "is an input as well",
+        ),
+        (
+            "replay . --intel b.json --sightings ./c.pcap",
+            "is an input as well",
+        ),
+        (
+            "intel compile b.json --output b.json",
+            "is an input as well",
+        ),
+        (
+            "replay c.pcap --intel b.json --events same --stats same",
+            "the same file",
+        ),
+        (
+            "replay c.pcap --intel b.json --events new --stats new",
+            "two outputs",
+        ),
+    ] {
+        folder.run(arguments).exits(2).says(&[said]);
+    }
+    assert_eq!(
+        fs::read(folder.path("c.pcap")).expect("it is there"),
+        capture
+    );
+    assert_eq!(
+        fs::read(folder.path("b.json")).expect("it is there"),
+        bundle
+    );
 }

@@ -644,3 +644,19 @@ fn keep_to(schema: &Value, value: &Value) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[test]
+fn any_number_of_captures_is_replayed() {
+    let folder = Folder::new();
+    let many = vec![CAPTURE; 40].join(" ");
+    for workers in [1, 2, 8] {
+        let arguments =
+            format!("replay {many} --intel {BUNDLE} --stats - --workers {workers} --quiet");
+        let one = folder
+            .run(&format!("replay {CAPTURE} --intel {BUNDLE} --stats -"))
+            .exits(0);
+        let all = folder.run(&arguments).exits(0);
+        let packets = |stats: &serde_json::Value| stats["packets"].as_u64().expect("a number");
+        assert_eq!(packets(&all.json()), 40 * packets(&one.json()));
+    }
+}

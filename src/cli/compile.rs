@@ -2,6 +2,7 @@
 
 use crate::cli::Ended;
 use crate::cli::Failure;
+use crate::cli::files;
 use crate::cli::intel;
 use crate::cli::terminal;
 use clap::Args;
@@ -30,6 +31,8 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Ended, Failure> {
+    let inputs: Vec<&Path> = arguments.sources.iter().map(PathBuf::as_path).collect();
+    files::check_outputs(&[&arguments.output], &inputs)?;
     let loaded = intel::load(&arguments.sources)?;
     for source in &loaded.sources {
         if let Some(reason) = intel::gave_nothing(source) {
@@ -92,14 +95,20 @@ pub(super) fn run(arguments: &Arguments) -> Result<Ended, Failure> {
     if refused > 0 {
         terminal::say(
             "warning",
-            &format!("{refused} objects were refused; 'watchpost intel check' says why"),
+            &format!("refused objects: {refused}; 'watchpost intel check' says why"),
         );
     }
     Ok(Ended::Done)
 }
 
 /// Writes a file beside its place and renames it there, so that nobody reads half of it.
+/// A device or a pipe is written to as it is; of a link, what it leads to is replaced.
 fn replace(path: &Path, parts: &[&[u8]]) -> std::io::Result<()> {
+    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if fs::metadata(path).is_ok_and(|m| !m.is_file()) {
+        let mut file = File::options().write(true).open(path)?;
+        return parts.iter().try_for_each(|part| file.write_all(part));
+    }
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.new", std::process::id()));
     let beside = path.with_file_name(name);

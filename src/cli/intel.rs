@@ -180,7 +180,7 @@ pub(super) fn gave_nothing(source: &LoadedSource) -> Option<String> {
     let any = report.loaded + report.revoked + report.superseded + report.duplicate;
     match report.refused.first() {
         Some(first) if any == 0 && report.unseeable.is_empty() => Some(format!(
-            "{}: nothing of it can be used; {} objects refused, the first at {}: {}",
+            "{}: nothing of it can be used; objects refused: {}; the first at {}: {}",
             report.file,
             report.refused.len(),
             first.path,
@@ -223,7 +223,7 @@ pub(super) fn check(arguments: &CheckArguments, colour: Colour) -> Result<Ended,
     let refused: usize = reports.iter().map(|r| r.refused.len()).sum();
     if refused > 0 {
         return Err(Failure::Usage(format!(
-            "{refused} objects can't be loaded; see the reasons above"
+            "objects that can't be loaded: {refused}; see the reasons above"
         )));
     }
     Ok(Ended::Done)

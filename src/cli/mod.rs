@@ -4,6 +4,7 @@
 //! source gave nothing, 3 something matched and `--fail-on-match` was given.
 
 mod compile;
+mod files;
 mod intel;
 mod manual;
 mod replay;

@@ -1,9 +1,11 @@
 //! `watchpost replay`.
 
 use crate::capture;
+use crate::capture::Input;
 use crate::cli::Colour;
 use crate::cli::Ended;
 use crate::cli::Failure;
+use crate::cli::files;
 use crate::cli::intel;
 use crate::cli::rules;
 use crate::cli::terminal;
@@ -123,13 +125,13 @@ pub(super) fn run(arguments: Arguments, colour: Colour) -> Result<Ended, Failure
         .passed_over
         .iter()
         .for_each(|p| terminal::say("note", &p.reason));
+    check_files(&arguments, &expanded.inputs)?;
     let begin = Instant::now();
     let loaded = intel::load(&arguments.intel)?;
     let unusable = tell_sources(&loaded.sources);
     if !unusable.is_empty() && unusable.len() == loaded.sources.len() {
         return Err(Failure::Usage(unusable.join("\n")));
     }
-    let load_seconds = begin.elapsed().as_secs_f64();
     let clock = match arguments.validity {
         Validity::Capture => Clock::Capture,
         Validity::Now => Clock::At(intel::now()),
@@ -137,6 +139,7 @@ pub(super) fn run(arguments: Arguments, colour: Colour) -> Result<Ended, Failure
     };
     let subdomains = subdomain_policy(&rules, &loaded.set);
     let matcher = Arc::new(Matcher::new(Arc::clone(&loaded.set), clock, subdomains));
+    let load_seconds = begin.elapsed().as_secs_f64();
     let mut taker = Taker::new(&arguments, &rules, Arc::clone(&loaded.set))?;
     let replay = Replay {
         inputs: expanded.inputs,
@@ -195,6 +198,23 @@ fn check_standard_streams(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
+/// No output may be an input or another output.
+fn check_files(arguments: &Arguments, captures: &[Input]) -> Result<(), Failure> {
+    let outputs: Vec<&Path> = [&arguments.events, &arguments.sightings, &arguments.stats]
+        .into_iter()
+        .filter_map(Option::as_deref)
+        .collect();
+    let captures = captures.iter().filter_map(|input| match input {
+        Input::Path(path) => Some(path.as_path()),
+        Input::StandardInput => None,
+    });
+    let inputs: Vec<&Path> = captures
+        .chain(arguments.intel.iter().map(PathBuf::as_path))
+        .chain(arguments.rules.as_deref())
+        .collect();
+    files::check_outputs(&outputs, &inputs)
+}
+
 fn workers(arguments: &Arguments) -> usize {
     arguments.workers.map_or_else(
         || {
@@ -240,7 +260,7 @@ fn tell_sources(sources: &[LoadedSource]) -> Vec<String> {
             terminal::say(
                 "warning",
                 &format!(
-                    "{}: {} objects refused, the first at {}: {} ('watchpost intel check' tells all)",
+                    "{}: objects refused: {}; the first at {}: {} ('watchpost intel check' tells all)",
                     report.file,
                     report.refused.len(),
                     first.path,
@@ -380,38 +400,11 @@ impl<'r> Taker<'r> {
                     .into(),
             ));
         }
-        if let (Some(mut events), Some(path)) = (self.events.take(), &arguments.events) {
-            let flushed = self
-                .failed
-                .take()
-                .map_or_else(|| events.writer.flush(), Err);
-            flushed
-                .or_else(ignore_gone_reader)
-                .map_err(|e| not_written(path, &e))?;
-        }
-        let set = Arc::clone(&self.set);
-        let mut details = |ordinal| set.details(ordinal);
-        if let (Some(sightings), Some(path)) = (self.sightings.take(), &arguments.sightings) {
-            let reporter = Reporter {
-                name: arguments.sensor.clone(),
-                organisation: None,
-            };
-            let mut output = Output::create(path)?;
-            sightings
-                .write_bundle(&reporter, &mut details, &mut output.writer)
-                .and_then(|()| output.writer.flush())
-                .or_else(ignore_gone_reader)
-                .map_err(|e| not_written(path, &e))?;
-        }
-        if let Some(path) = &arguments.stats {
-            let mut output = Output::create(path)?;
-            serde_json::to_writer(&mut output.writer, counted)
-                .map_err(io::Error::from)
-                .and_then(|()| output.writer.write_all(b"\n"))
-                .and_then(|()| output.writer.flush())
-                .or_else(ignore_gone_reader)
-                .map_err(|e| not_written(path, &e))?;
-        }
+        let written = [
+            self.write_events(arguments),
+            self.write_sightings(arguments),
+            write_stats(arguments, counted),
+        ];
         let outputs = [&arguments.events, &arguments.sightings, &arguments.stats];
         let stdout_is_data = outputs
             .into_iter()
@@ -419,13 +412,62 @@ impl<'r> Taker<'r> {
             .any(|path| path.as_os_str() == "-");
         if !arguments.quiet && !stdout_is_data {
             let style = terminal::style(colour);
-            let table = self.summary.render(&mut details, style);
+            let set = Arc::clone(&self.set);
+            let table = self
+                .summary
+                .render(&mut |ordinal| set.details(ordinal), style);
             let space = if table.is_empty() { "" } else { "\n" };
             let text = format!("{table}{space}{}", table::conclude(counted, style));
             terminal::print(&text).map_err(|e| Failure::Running(e.to_string()))?;
         }
-        Ok(())
+        // each output is tried; the first failure is told
+        written.into_iter().collect()
     }
+
+    fn write_events(&mut self, arguments: &Arguments) -> Result<(), Failure> {
+        let (Some(mut events), Some(path)) = (self.events.take(), &arguments.events) else {
+            return Ok(());
+        };
+        let failed = self.failed.take();
+        failed
+            .map_or_else(|| events.writer.flush(), Err)
+            .or_else(ignore_gone_reader)
+            .map_err(|e| not_written(path, &e))
+    }
+
+    fn write_sightings(&mut self, arguments: &Arguments) -> Result<(), Failure> {
+        let (Some(sightings), Some(path)) = (self.sightings.take(), &arguments.sightings) else {
+            return Ok(());
+        };
+        let reporter = Reporter {
+            name: arguments.sensor.clone(),
+            organisation: None,
+        };
+        let set = Arc::clone(&self.set);
+        let mut output = Output::create(path)?;
+        sightings
+            .write_bundle(
+                &reporter,
+                &mut |ordinal| set.details(ordinal),
+                &mut output.writer,
+            )
+            .and_then(|()| output.writer.flush())
+            .or_else(ignore_gone_reader)
+            .map_err(|e| not_written(path, &e))
+    }
+}
+
+fn write_stats(arguments: &Arguments, counted: &Stats) -> Result<(), Failure> {
+    let Some(path) = &arguments.stats else {
+        return Ok(());
+    };
+    let mut output = Output::create(path)?;
+    serde_json::to_writer(&mut output.writer, counted)
+        .map_err(io::Error::from)
+        .and_then(|()| output.writer.write_all(b"\n"))
+        .and_then(|()| output.writer.flush())
+        .or_else(ignore_gone_reader)
+        .map_err(|e| not_written(path, &e))
 }
 
 /// A file that is written from its start, or standard output.

@@ -213,6 +213,8 @@ impl Replay {
 struct Reader {
     queues: Vec<Sender<Arc<Batch>>>,
     free: Receiver<Batch>,
+    /// A batch that a capture's end left unused.
+    spare: Option<Batch>,
     workers: usize,
     decoder: Decoder,
     table_key: HashKey,
@@ -232,6 +234,7 @@ impl Reader {
         Self {
             queues,
             free,
+            spare: None,
             workers,
             decoder: Decoder::new(),
             table_key: HashKey::new([draw(1), draw(2)]),
@@ -275,6 +278,10 @@ impl Reader {
         let losses = [
             ("fragments-expired", counters.expired),
             ("fragments-evicted", counters.evicted),
+            (
+                "fragments-incomplete",
+                self.decoder.fragmented_datagrams() as u64,
+            ),
         ];
         for (cause, count) in losses {
             note_drops(&mut self.stats, cause, count);
@@ -298,11 +305,14 @@ impl Reader {
         progress: &mut dyn FnMut(ReplayProgress<'_>),
     ) -> Result<Result<(), String>, ReplayError> {
         loop {
-            let mut batch = self.free.recv().map_err(|_| ReplayError::Stopped)?;
-            match capture.next_block(&mut batch.block) {
-                Ok(true) => {}
-                Ok(false) => return Ok(Ok(())),
-                Err(error) => return Ok(Err(error.to_string())),
+            let mut batch = match self.spare.take() {
+                Some(batch) => batch,
+                None => self.free.recv().map_err(|_| ReplayError::Stopped)?,
+            };
+            let read = capture.next_block(&mut batch.block);
+            if !matches!(read, Ok(true)) {
+                self.spare = Some(batch);
+                return Ok(read.map(|_| ()).map_err(|e| e.to_string()));
             }
             self.decode(&mut batch, filter)?;
             self.hand_out(batch)?;
@@ -398,11 +408,16 @@ impl Reader {
         batch.number = self.number;
         self.number += 1;
         let batch = Arc::new(batch);
-        for queue in &self.queues {
+        // the last worker is given our own share: whoever is done last then returns the batch
+        let Some((last, others)) = self.queues.split_last() else {
+            return Err(ReplayError::Stopped);
+        };
+        for queue in others {
             queue
                 .send(Arc::clone(&batch))
                 .map_err(|_| ReplayError::Stopped)?;
         }
+        last.send(batch).map_err(|_| ReplayError::Stopped)?;
         Ok(())
     }
 }

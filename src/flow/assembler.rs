@@ -40,7 +40,7 @@ pub struct Inserted {
 
 /// The bytes of one direction, in the making.
 ///
-/// Invariants: pieces are sorted, do not touch or overlap one another, and all
+/// Invariants: pieces are sorted, do not overlap one another, and all
 /// lie beyond `next`; `buffered` is the sum of their lengths, at most the limit.
 #[derive(Debug)]
 pub struct Assembler {
@@ -65,6 +65,10 @@ impl Piece {
 /// Pieces that one direction may hold: bounds the time of an insertion by an
 /// attacker who sends every second byte. A real path reorders a few dozen.
 pub const MAX_PIECES: usize = 512;
+
+/// Bytes up to which a piece grows by those that touch its end, so that a burst behind one lost
+/// segment is a few pieces; longer ones would be copied too often while they grow.
+const MAX_PIECE: usize = 64 << 10;
 
 impl Assembler {
     /// An empty stream that begins at offset 0.
@@ -216,7 +220,17 @@ impl Assembler {
                     // the part before the next piece, if there is one in the way
                     let length = blocking.map_or(fresh.len(), |p| (p.start - start) as usize);
                     let (new, rest) = fresh.split_at(length.min(fresh.len()));
-                    if new.len() > room || self.pieces.len() >= MAX_PIECES {
+                    let touched = at
+                        .checked_sub(1)
+                        .and_then(|before| self.pieces.get_mut(before))
+                        .filter(|p| p.end() == start && p.bytes.len() < MAX_PIECE);
+                    if new.len() > room {
+                        inserted.refused += new.len();
+                    } else if let Some(touched) = touched {
+                        room -= new.len();
+                        self.buffered += new.len();
+                        touched.bytes.extend_from_slice(new);
+                    } else if self.pieces.len() >= MAX_PIECES {
                         inserted.refused += new.len();
                     } else {
                         room -= new.len();
@@ -337,6 +351,12 @@ mod tests {
         let mut assembler = Assembler::new(Overlap::FirstWins);
         let inserted = assembler.insert(10, b"abcd", 3, &mut |_| panic!("nothing is in order"));
         assert_eq!(inserted.refused, 4);
+        // a burst behind one lost segment fills no table of pieces
+        let mut burst = Assembler::new(Overlap::FirstWins);
+        for i in 0..4 * MAX_PIECES as u64 {
+            let inserted = burst.insert(1 + i, b"x", usize::MAX, &mut |_| panic!("a hole"));
+            assert_eq!(inserted.refused, 0);
+        }
         for i in 0..2 * MAX_PIECES as u64 {
             assembler.insert(2 * i + 2, b"x", usize::MAX, &mut |_| {
                 panic!("nothing is in order")

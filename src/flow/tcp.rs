@@ -424,7 +424,7 @@ mod tests {
                     (ToServer, 13, 0, ack, "d", 2),
                     (ToServer, 14, 0, ack, "e", 9_000),
                 ],
-                "|>(3)>d>e>.<.",
+                "|>(3)>de>.<.",
             ),
             (
                 "the server's first bytes come before its SYN",

@@ -302,6 +302,12 @@ impl SetBuilder {
                 _ => {}
             }
         }
+        // before lists are joined, so that many times many stays few
+        for list in indicates.values_mut().chain(countered_by.values_mut()) {
+            list.sort_unstable();
+            list.dedup();
+            list.truncate(MAX_RELATED);
+        }
         let mut related: HashMap<u32, (Vec<&str>, Vec<&str>)> = HashMap::new();
         for (ordinal, targets) in indicates {
             let entry = related.entry(ordinal).or_default();
@@ -310,6 +316,9 @@ impl SetBuilder {
                     .1
                     .extend(countered_by.get(target).into_iter().flatten());
             }
+            entry.1.sort_unstable();
+            entry.1.dedup();
+            entry.1.truncate(MAX_RELATED);
             entry.0 = targets;
         }
         for (target, actions) in &countered_by {

@@ -521,8 +521,13 @@ fn cost(anchors: &[Term]) -> usize {
         .map(|anchor| match anchor {
             Term::Key {
                 kind: KeyKind::DestinationPort | KeyKind::SourcePort,
+                value,
                 ..
-            } => 10_000,
+            } => match value.as_slice() {
+                // ports of services carry most flows, any other port few
+                [high, low] if u16::from_be_bytes([*high, *low]) >= 10_000 => 100,
+                _ => 10_000,
+            },
             Term::NetworkV4(..) | Term::NetworkV6(..) => 1_000,
             Term::V4(_) | Term::Key { .. } => 1,
         })

@@ -41,6 +41,7 @@ use crate::matcher::object::TrafficView;
 use crate::matcher::object::UrlView;
 use crate::matcher::program::ObjectKind;
 use crate::matcher::program::Programs;
+use crate::matcher::program::SeenTexts;
 use crate::matcher::program::Stage;
 use crate::matcher::set::IndicatorSet;
 use crate::matcher::set::KeyKind;
@@ -102,6 +103,7 @@ pub struct Hits {
     withheld: Distinct,
     /// Hashes of names that lately matched nothing, each at a place that it names itself.
     quiet_names: Vec<u64>,
+    seen_texts: SeenTexts,
     /// Matches withheld since the indicator was not valid yet.
     pub not_yet_valid: u64,
     /// Matches withheld since the indicator was not valid any more.
@@ -120,6 +122,7 @@ impl Default for Hits {
             scope: 0,
             withheld: Distinct::default(),
             quiet_names: vec![0; QUIET_NAMES],
+            seen_texts: SeenTexts::default(),
             not_yet_valid: 0,
             expired: 0,
         }
@@ -661,9 +664,11 @@ impl Matcher {
         now: Timestamp,
         hits: &mut Hits,
     ) {
-        self.programs.scan(object, text, &mut |number| {
+        let mut seen = std::mem::take(&mut hits.seen_texts);
+        self.programs.scan(object, text, &mut seen, &mut |number| {
             self.run(number, object, view, now, hits)
         });
+        hits.seen_texts = seen;
     }
 
     /// A value was found: counts its indicator, or runs its program.

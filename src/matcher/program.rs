@@ -15,8 +15,11 @@ use crate::matcher::set::IndicatorSet;
 use crate::matcher::set::PROGRAMS;
 use aho_corasick::AhoCorasick;
 use aho_corasick::MatchKind;
+use hashbrown::HashMap;
 use serde::Deserialize;
 use serde::Serialize;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 /// What a program is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -146,7 +149,8 @@ pub(crate) struct Reads {
 struct Scan {
     /// Finds needed texts; the number of a text is the index into `needing`.
     texts: Option<AhoCorasick>,
-    needing: Vec<u32>,
+    /// By text: the programs that need it.
+    needing: Vec<Vec<u32>>,
     always: Vec<u32>,
 }
 
@@ -159,7 +163,7 @@ impl Programs {
         let texts: Vec<ProgramText> =
             serde_json::from_slice(set.section(PROGRAMS)).unwrap_or_default();
         let mut programs = Self::default();
-        let mut needed: [Vec<(String, u32)>; ObjectKind::COUNT] = Default::default();
+        let mut needed: [Vec<(Vec<String>, u32)>; ObjectKind::COUNT] = Default::default();
         for (number, text) in texts.iter().enumerate() {
             let number = number as u32;
             let parsed = Pattern::parse(&text.pattern, Spec::V21).ok();
@@ -180,9 +184,12 @@ impl Programs {
                     programs.traffic[text.stage as usize].push(number);
                 }
             } else if !text.anchored {
-                match needed_text(&comparison) {
-                    Some(needed_text) => needed[text.object as usize].push((needed_text, number)),
-                    None => programs.scans[text.object as usize].always.push(number),
+                let mut texts = Vec::new();
+                collect_needed(&comparison, &mut texts);
+                if texts.is_empty() {
+                    programs.scans[text.object as usize].always.push(number);
+                } else {
+                    needed[text.object as usize].push((texts, number));
                 }
             }
             let (object, stage) = (text.object, text.stage);
@@ -226,39 +233,87 @@ impl Programs {
         !scan.always.is_empty() || scan.texts.is_some()
     }
 
-    /// Calls for the programs that may be true of an object with this text.
-    pub(crate) fn scan(&self, object: ObjectKind, text: &[u8], call: &mut dyn FnMut(u32)) {
+    /// Calls for the programs that may be true of an object with this text, each once.
+    pub(crate) fn scan(
+        &self,
+        object: ObjectKind,
+        text: &[u8],
+        seen: &mut SeenTexts,
+        call: &mut dyn FnMut(u32),
+    ) {
         let scan = &self.scans[object as usize];
         for number in &scan.always {
             call(*number);
         }
         if let Some(texts) = &scan.texts {
+            seen.begin(scan.needing.len());
             for found in texts.find_overlapping_iter(text) {
-                if let Some(number) = scan.needing.get(found.pattern().as_usize()) {
-                    call(*number);
+                let found = found.pattern().as_usize();
+                if seen.is_first(found) {
+                    for number in scan.needing.get(found).into_iter().flatten() {
+                        call(*number);
+                    }
                 }
             }
         }
     }
 }
 
+/// Which needed texts were found in the text at hand: one that occurs a thousand times calls for
+/// its programs once.
+#[derive(Debug, Default)]
+pub(crate) struct SeenTexts {
+    /// By text: the turn in which it was found last.
+    turns: Vec<u32>,
+    turn: u32,
+}
+
+impl SeenTexts {
+    fn begin(&mut self, texts: usize) {
+        self.turn = self.turn.wrapping_add(1);
+        if self.turns.len() < texts || self.turn == 0 {
+            self.turns.clear();
+            self.turns.resize(texts, 0);
+            self.turn = 1;
+        }
+    }
+
+    fn is_first(&mut self, text: usize) -> bool {
+        self.turns
+            .get_mut(text)
+            .is_some_and(|turn| std::mem::replace(turn, self.turn) != self.turn)
+    }
+}
+
 impl Scan {
-    fn search_for(&mut self, needed: Vec<(String, u32)>) {
+    /// Searches for one text of each program: the one that fewest others need as well, and of
+    /// those the longest.
+    fn search_for(&mut self, needed: Vec<(Vec<String>, u32)>) {
         if needed.is_empty() {
             return;
+        }
+        let mut wanted: HashMap<&str, u32> = HashMap::new();
+        for text in needed.iter().flat_map(|(texts, _)| texts) {
+            *wanted.entry(text).or_default() += 1;
+        }
+        let mut programs: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
+        for (texts, number) in &needed {
+            let rarity = |text: &&String| (wanted.get(text.as_str()).copied(), Reverse(text.len()));
+            if let Some(best) = texts.iter().min_by_key(rarity) {
+                programs.entry(best).or_default().push(*number);
+            }
         }
         let automaton = AhoCorasick::builder()
             .match_kind(MatchKind::Standard)
             .ascii_case_insensitive(true)
-            .build(needed.iter().map(|(text, _)| text));
-        let numbers = needed.iter().map(|(_, number)| *number);
+            .build(programs.keys());
         match automaton {
             Ok(automaton) => {
                 self.texts = Some(automaton);
-                self.needing = numbers.collect();
+                self.needing = programs.into_values().collect();
             }
             // too many texts for one automaton: slower, and still right
-            Err(_) => self.always.extend(numbers),
+            Err(_) => self.always.extend(programs.into_values().flatten()),
         }
     }
 }
@@ -304,32 +359,34 @@ fn is_searched(path: &ObjectPath) -> bool {
     }
 }
 
-/// A text that must occur in the object for the comparison to be true; the longest one.
-fn needed_text(comparison: &Comparison) -> Option<String> {
+/// Texts each of which must occur in the searched text for the comparison to be true.
+fn collect_needed(comparison: &Comparison, texts: &mut Vec<String>) {
     match comparison {
-        Comparison::And(branches) => branches
-            .iter()
-            .filter_map(needed_text)
-            .max_by_key(String::len),
+        Comparison::And(branches) => branches.iter().for_each(|b| collect_needed(b, texts)),
         Comparison::Property {
             path,
             operator: Operator::Equal,
             operand: Operand::One(Literal::String(text)),
             negated: false,
         } if path.object_type == "email-message" => {
-            Some(text.clone()).filter(|text| text.len() >= MIN_NEEDED_TEXT && text.is_ascii())
+            texts.extend(Some(text.clone()).filter(|text| can_be_searched(text)));
         }
         Comparison::Property {
             path,
             operator: Operator::Like,
             operand: Operand::One(Literal::String(wildcard)),
             negated: false,
-        } if is_searched(path) => wildcard
-            .split(['%', '_'])
-            .max_by_key(|piece| piece.len())
-            // what is not ASCII may be written in several ways that are the same text
-            .filter(|piece| piece.len() >= MIN_NEEDED_TEXT && piece.is_ascii())
-            .map(str::to_owned),
-        _ => None,
+        } if is_searched(path) => {
+            let pieces = wildcard
+                .split(['%', '_'])
+                .filter(|piece| can_be_searched(piece));
+            texts.extend(pieces.map(str::to_owned));
+        }
+        _ => {}
     }
+}
+
+/// What is not ASCII may be written in several ways that are the same text.
+fn can_be_searched(text: &str) -> bool {
+    text.len() >= MIN_NEEDED_TEXT && text.is_ascii()
 }

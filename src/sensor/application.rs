@@ -172,6 +172,7 @@ impl Application {
                 self.take_bytes(told(direction, self.swapped), bytes, facts, observer);
             }
             StreamEvent::Gap(direction, length) => {
+                observer.drop_one("tcp-gap");
                 let direction = told(direction, self.swapped);
                 if let Some(parser) = &mut self.parser {
                     let wants = observer.wants();

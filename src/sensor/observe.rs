@@ -1,5 +1,7 @@
 //! From messages and packets to observables, and from those to matches.
 
+mod mail;
+
 use crate::flow::Direction;
 use crate::flow::End;
 use crate::flow::FlowKey;
@@ -10,14 +12,11 @@ use crate::matcher::Hits;
 use crate::matcher::Match;
 use crate::matcher::Matcher;
 use crate::matcher::Observable;
-use crate::matcher::object::MailView;
 use crate::matcher::object::TrafficView;
 use crate::matcher::object::hex;
 use crate::matcher::set::KeyKind;
 use crate::observable::ObservableType;
 use crate::observable::Place;
-use crate::observable::mail;
-use crate::observable::name;
 use crate::packet::AddressPair;
 use crate::protocol::File;
 use crate::protocol::FileName;
@@ -27,12 +26,6 @@ use crate::protocol::Wants;
 use crate::protocol::dns::DnsItem;
 use crate::protocol::dns::DnsMessage;
 use crate::protocol::http::HttpRequest;
-use crate::protocol::http::normalise_url;
-use crate::protocol::smtp::Envelope;
-use crate::protocol::smtp::EnvelopeAddress;
-use crate::protocol::smtp::Mail;
-use crate::protocol::smtp::MailLinks;
-use crate::protocol::smtp::Role;
 use crate::protocol::ssh::KeyExchange;
 use crate::protocol::tls::Certificate;
 use crate::protocol::tls::ClientHello;
@@ -63,19 +56,6 @@ const MAX_VALUE: usize = 8 << 10;
 
 /// Header values kept as evidence of an HTTP request, each.
 const MAX_EVIDENCE: usize = 1 << 10;
-
-/// Recipients kept as evidence of a mail.
-const MAX_TO: usize = 16;
-
-/// Header fields of a mail in which relays write whom they had it from.
-const TRACES: [&str; 4] = ["Received", "X-Originating-IP", "X-Sender-IP", "X-Client-IP"];
-
-/// Shortest and longest address in text: `::1` and eight groups of four.
-const MIN_ADDRESS: usize = 3;
-const MAX_ADDRESS: usize = 45;
-
-/// Words of one header field that may be addresses: a trace has two or three.
-const MAX_WORDS: usize = 64;
 
 /// Addresses of one DNS message that patterns over what a name resolves to see.
 const MAX_RESOLVED: usize = 64;
@@ -613,117 +593,6 @@ impl Observer {
         self.report_flow(facts, direction);
     }
 
-    /// An address that a mail's dialogue names; it counts once a mail.
-    fn observe_envelope(&mut self, named: &EnvelopeAddress<'_>, facts: &FlowFacts) {
-        let matcher = Arc::clone(&self.matcher);
-        if !matcher.wants_mailboxes() {
-            return;
-        }
-        let Some(address) = mail::normalise(named.address) else {
-            return;
-        };
-        self.hits.begin();
-        matcher.mailbox(&address, "", self.now, &mut self.hits);
-        if !self.hits.any_fresh() {
-            return;
-        }
-        self.hits.begin();
-        self.pass_over_envelope(named.earlier);
-        matcher.mailbox(&address, "", self.now, &mut self.hits);
-        if self.hits.any_fresh() {
-            let place = match named.role {
-                Role::MailFrom => Place::SmtpMailFrom,
-                _ => Place::SmtpRcptTo,
-            };
-            let sight = Sight::new(ObservableType::EmailAddr, &address, place);
-            self.report(&sight, facts, Direction::ToServer);
-        }
-    }
-
-    /// What an envelope names was reported when it did.
-    fn pass_over_envelope(&mut self, envelope: &Envelope) {
-        let matcher = Arc::clone(&self.matcher);
-        let withheld = (self.hits.not_yet_valid, self.hits.expired);
-        for address in envelope.from().into_iter().chain(envelope.to()) {
-            if let Some(address) = mail::normalise(address) {
-                matcher.mailbox(&address, "", self.now, &mut self.hits);
-            }
-        }
-        (self.hits.not_yet_valid, self.hits.expired) = withheld;
-        self.hits.take_fresh();
-    }
-
-    fn observe_mail(&mut self, mail: &Mail<'_>, facts: &FlowFacts) {
-        self.note_transaction("smtp");
-        let direction = Direction::ToServer;
-        let matcher = Arc::clone(&self.matcher);
-        self.hits.begin();
-        if matcher.wants_addresses() {
-            for (name, value) in mail.fields() {
-                if TRACES.iter().any(|trace| trace.eq_ignore_ascii_case(name)) {
-                    for_each_address(value, &mut |address| {
-                        self.observe_address(address, Place::SmtpHeader, facts, direction);
-                    });
-                }
-            }
-        }
-        if !matcher.wants_mails() {
-            return;
-        }
-        let view = MailView::new(mail);
-        if matcher.wants_mailboxes() {
-            self.pass_over_envelope(mail.envelope());
-            for (_, address, name) in view.mailboxes() {
-                matcher.mailbox(address, name, self.now, &mut self.hits);
-                if self.hits.any_fresh() {
-                    let sight = Sight::new(ObservableType::EmailAddr, address, Place::SmtpHeader);
-                    self.report(&sight, facts, direction);
-                }
-            }
-        }
-        matcher.mail(&view, self.now, &mut self.hits);
-        if self.hits.any_fresh() {
-            let value = match view.subject() {
-                Some(subject) if !subject.is_empty() => subject.to_owned(),
-                _ => mail.value("message-id").unwrap_or_default(),
-            };
-            let kind = ObservableType::EmailMessage;
-            let evidence = || mail_evidence(&view, mail.is_multipart());
-            let sight = Sight::new(kind, &value, Place::SmtpHeader);
-            self.report(
-                &Sight {
-                    evidence: &evidence,
-                    ..sight
-                },
-                facts,
-                direction,
-            );
-        }
-    }
-
-    fn observe_links(&mut self, links: &MailLinks<'_>, facts: &FlowFacts) {
-        let direction = Direction::ToServer;
-        let matcher = Arc::clone(&self.matcher);
-        self.hits.begin();
-        for url in links.urls().filter_map(normalise_url) {
-            matcher.url(&url, self.now, &mut self.hits);
-            if self.hits.any_fresh() {
-                let sight = Sight::new(ObservableType::Url, &url, Place::SmtpLink);
-                self.report(&sight, facts, direction);
-            }
-            let host = host_of(&url);
-            if let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
-                self.observe_address(address, Place::SmtpLink, facts, direction);
-            } else if let Some(name) = name::normalise(host) {
-                matcher.domain(&name, &[], self.now, &mut self.hits);
-                if self.hits.any_fresh() {
-                    let sight = Sight::new(ObservableType::DomainName, &name, Place::SmtpLink);
-                    self.report(&sight, facts, direction);
-                }
-            }
-        }
-    }
-
     fn observe_file(&mut self, file: &File<'_>, facts: &FlowFacts) {
         let matcher = Arc::clone(&self.matcher);
         let place = match (facts.app_proto, file.direction) {
@@ -905,52 +774,6 @@ fn http_evidence(request: &HttpRequest<'_>) -> Evidence {
             .into_iter()
             .filter_map(header)
             .collect(),
-    }
-}
-
-fn mail_evidence(view: &MailView<'_>, is_multipart: bool) -> Evidence {
-    let of_role = |role: Role| {
-        let found = view.mailboxes().filter(move |(r, _, _)| *r == role);
-        found.map(|(_, address, _)| address.to_owned())
-    };
-    Evidence::Mail {
-        from: of_role(Role::From).next(),
-        to: of_role(Role::To).take(MAX_TO).collect(),
-        subject: view
-            .subject()
-            .map(|subject| shorten(subject, MAX_EVIDENCE).to_owned()),
-        is_multipart,
-    }
-}
-
-/// The host of a URL in normal form.
-fn host_of(url: &str) -> &str {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    match authority.rsplit_once(':') {
-        Some((host, port)) if !port.contains(']') => host,
-        _ => authority,
-    }
-}
-
-/// Calls for each IP address that is written in a field, with or without brackets.
-fn for_each_address(value: &[u8], visit: &mut dyn FnMut(IpAddr)) {
-    let words = value.split(|c| !(c.is_ascii_hexdigit() || b".:".contains(c)));
-    for word in words
-        .filter(|word| (MIN_ADDRESS..=MAX_ADDRESS).contains(&word.len()))
-        .take(MAX_WORDS)
-    {
-        // "IPv6:2001:db8::1" (RFC 5321 4.1.3) falls apart at the v, and leaves "6:" behind it
-        let word = word
-            .strip_prefix(b"6:")
-            .filter(|rest| rest.contains(&b':'))
-            .unwrap_or(word);
-        if let Some(address) = std::str::from_utf8(word)
-            .ok()
-            .and_then(|word| word.parse().ok())
-        {
-            visit(address);
-        }
     }
 }
 
