@@ -217,7 +217,7 @@ impl SetBuilder {
             sections[set::SHAPES].extend_from_slice(shape);
             put_u32s(
                 &mut sections[set::SHAPE_INDEX],
-                [*ordinal, shape.len() as u32].into_iter(),
+                [*ordinal, shape.len() as u32],
             );
             sections[set::SHAPE_INDEX].extend(start.to_le_bytes());
         }

@@ -8,6 +8,7 @@
 use crate::flow::table::TCP_TIMEOUT;
 use crate::indicator::pattern::Goal;
 use crate::indicator::pattern::Span;
+use crate::indicator::pattern::TooHard;
 use crate::indicator::pattern::bind;
 use crate::matcher::join::Shape;
 use crate::time::Timestamp;
@@ -17,9 +18,21 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Duration;
 
-/// Steps of the search that one observation may cost, which is a few milliseconds: as long as a
-/// thousand others.
+/// Most steps of one search, which take about a millisecond.
 const MAX_STEPS: u64 = 4_096;
+
+/// Candidates whose listing takes as long as a step.
+const LISTED_PER_STEP: u64 = 32;
+
+/// The same where an observation may be of several parts, and must be listed once.
+const SHARED_PER_STEP: u64 = 4;
+
+/// Steps that each observation earns its pattern: what searches cost on average, some thirty
+/// microseconds at worst.
+const EARNED_STEPS: u64 = 128;
+
+/// Steps that a pattern can save up: searches of full length one after the other.
+const MAX_SAVED_STEPS: u64 = 64 * MAX_STEPS;
 
 /// By how much an observation may come late: what a flow still holds is told at its end, with the
 /// time of its last packet. Twice the time-out leaves room for large blocks.
@@ -53,9 +66,9 @@ pub(super) struct Step<O> {
     pub(super) completed: Option<(Vec<O>, usize)>,
     /// Whether it is kept under its own number, even if not for long.
     pub(super) is_kept: bool,
-    /// Observations that found no room, among those that could still have counted.
+    /// Observations that found no room; not those that only a late one could have made count.
     pub(super) evicted: u64,
-    /// Whether the search for a completion took too long.
+    /// Whether the search for a completion took too long, or was not made since others did.
     pub(super) given_up: bool,
 }
 
@@ -84,6 +97,8 @@ pub(super) struct Track<O> {
     last: Option<(u64, u64)>,
     /// Whether an observation may be of several parts.
     shares: bool,
+    /// Steps that searches may take.
+    steps: u64,
 }
 
 /// Orders observations by time, and those of one instant as they came.
@@ -129,6 +144,7 @@ impl<O> Track<O> {
             bytes: 0,
             last: None,
             shares: false,
+            steps: MAX_SAVED_STEPS,
         }
     }
 
@@ -290,7 +306,9 @@ impl<O> Track<O> {
         } else {
             first
         };
-        let counts = key.0 + LATENESS >= now || self.can_follow(&self.shape.goal, part, key.0);
+        let reach = self.reaches.get(part).copied().flatten();
+        let counts = reach.is_none_or(|reach| key.0 + reach >= now)
+            && self.can_follow(&self.shape.goal, part, key.0);
         self.drop_from(part, key);
         u64::from(counts)
     }
@@ -319,7 +337,8 @@ impl<O> Track<O> {
     }
 
     /// The numbers of observations that complete the pattern, now that this one is there.
-    fn find(&self, arrival: Arrival) -> Result<Option<Vec<u64>>, TooHard> {
+    fn find(&mut self, arrival: Arrival) -> Result<Option<Vec<u64>>, TooHard> {
+        self.steps = (self.steps + EARNED_STEPS).min(MAX_SAVED_STEPS);
         let quest = Quest {
             trigger: Some(arrival),
             from: Timestamp::MIN,
@@ -329,6 +348,27 @@ impl<O> Track<O> {
         let Some(plan) = self.plan(&self.shape.goal, quest) else {
             return Ok(None);
         };
+        let mut candidates = 0;
+        plan.for_each_choice(&mut |slices| {
+            candidates += slices.iter().map(|s| s.range.len() as u64).sum::<u64>();
+        });
+        let per_step = if self.shares {
+            SHARED_PER_STEP
+        } else {
+            LISTED_PER_STEP
+        };
+        let listing = candidates / per_step;
+        // a search that is cut short is of no use
+        let Some(rest) = self.steps.checked_sub(listing + MAX_STEPS) else {
+            return Err(TooHard);
+        };
+        let mut steps = MAX_STEPS;
+        let found = self.search(plan, &mut steps);
+        self.steps = rest + steps;
+        found
+    }
+
+    fn search(&self, plan: Goal<Vec<Slice>>, steps: &mut u64) -> Result<Option<Vec<u64>>, TooHard> {
         let mut numbers = Vec::new();
         let mut spans = Vec::new();
         let mut places: HashMap<u64, usize> = HashMap::new();
@@ -355,7 +395,7 @@ impl<O> Track<O> {
                 keys.into_iter().map(place).collect()
             }
         });
-        let binding = bind(&goal, &spans, MAX_STEPS).map_err(|_| TooHard)?;
+        let binding = bind(&goal, &spans, steps)?;
         Ok(binding.map(|given| {
             let given = given
                 .into_iter()
@@ -462,9 +502,6 @@ impl<O> Track<O> {
         Slice { part, range }
     }
 }
-
-/// The search for a completion took too long.
-struct TooHard;
 
 /// Whether a part belongs to a goal.
 fn holds(goal: &Goal<Vec<u32>>, part: u32) -> bool {
