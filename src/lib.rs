@@ -20,7 +20,9 @@
 //! ([`observable`]). The matcher looks them up in an immutable indicator set
 //! ([`matcher`]), which was compiled from what partners share: their
 //! [`indicator`]s, read by loaders ([`exchange`]). A look-up costs one glance
-//! at a filter in the cache; only what passes it costs more.
+//! at a filter in the cache; only what passes it costs more. Of a pattern over
+//! several observations workers find the parts; where their matches come
+//! together in one order, [`matcher::temporal`] puts the parts together.
 //!
 //! A match gets a [`verdict`] from policy and allowlists, becomes a line of
 //! the event file and a row of the table ([`report`]), and is gathered with

@@ -167,6 +167,70 @@ fn any_number_of_workers_gives_the_same_bytes() {
 }
 
 #[test]
+fn patterns_over_several_observations_name_what_completed_them() {
+    let folder = Folder::new();
+    let (name, address) = (
+        "[domain-name:value = 'cdn.lantern.example']",
+        "[ipv4-addr:value = '203.0.113.66']",
+    );
+    let patterns = [
+        format!("{name} AND {address}"),
+        format!("{name} FOLLOWEDBY {address}"),
+        format!("({address} AND {address}) OR ({name} REPEATS 2 TIMES)"),
+        format!("({name} AND {address}) WITHIN 0.000001 SECONDS"),
+        format!("{name} REPEATS 4000 TIMES"),
+        format!("{name} FOLLOWEDBY [domain-name:value = 'absent.example']"),
+    ];
+    let mut bundle = bundle();
+    let template = indicator(&mut bundle, "Control server of Lamplighter").clone();
+    let objects = (0..).zip(&patterns).map(|(n, pattern)| {
+        let mut object = template.clone();
+        object["id"] = format!("indicator--0000000{n}-0000-4000-8000-000000000000").into();
+        object["pattern"] = pattern.as_str().into();
+        object
+    });
+    bundle["objects"] = objects.collect();
+    folder.write("b.json", bundle.to_string());
+    let mut first = None;
+    for workers in [1, 2, 8] {
+        let files = "--events e --sightings s --stats t";
+        folder
+            .run(&format!(
+                "replay {CAPTURE} --intel b.json --workers {workers} {files}"
+            ))
+            .exits(0);
+        let written = (folder.read("e"), folder.read("s"));
+        let first = first.get_or_insert_with(|| written.clone());
+        assert!(*first == written, "{workers} workers");
+    }
+    let events = folder.lines("e");
+    assert_eq!(folder.json("t")["matches"], events.len());
+    let mut completed = BTreeMap::<&str, u64>::new();
+    for event in &events {
+        let observations = event["observations"].as_array().expect("it has several");
+        let times: Vec<_> = observations.iter().map(|o| text(o, "/timestamp")).collect();
+        assert!(times.is_sorted() && observations.len() == 2, "{event}");
+        let keys = ["observable", "flow_id", "timestamp"];
+        let last = |o: &Value| keys.iter().all(|key| o[key] == event[key]);
+        assert!(observations.iter().any(last), "{event}");
+        *completed
+            .entry(text(event, "/indicator/pattern"))
+            .or_default() += 1;
+    }
+    let counts = patterns
+        .each_ref()
+        .map(|p| completed.get(p.as_str()).copied().unwrap_or(0));
+    assert_eq!(counts, [1, 1, 1, 0, 0, 0]);
+    let sightings = folder.json("s");
+    let objects = sightings["objects"].as_array().expect("a bundle");
+    let evidence: Vec<usize> = objects
+        .iter()
+        .filter_map(|o| Some(o["observed_data_refs"].as_array()?.len()))
+        .collect();
+    assert_eq!(evidence, [2, 2, 2]);
+}
+
+#[test]
 fn compressed_and_piped_captures_are_the_capture() {
     let folder = Folder::new();
     let plain = fs::read(CAPTURE).unwrap();

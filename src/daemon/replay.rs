@@ -15,6 +15,8 @@ use crate::daemon::filter::FilterError;
 use crate::flow::table::SHARDS;
 use crate::matcher::Match;
 use crate::matcher::Matcher;
+use crate::matcher::temporal::Origin;
+use crate::matcher::temporal::Temporal;
 use crate::packet::AddressPair;
 use crate::packet::Decoder;
 use crate::packet::HashKey;
@@ -177,9 +179,13 @@ impl Replay {
                 );
             }
             drop((found_sender, free_sender));
+            let mut temporal = Temporal::new(Arc::clone(matcher.set()));
             let collector = thread::Builder::new()
                 .name("collector".into())
-                .spawn_scoped(scope, move || collect(&found_receiver, workers, take))?;
+                .spawn_scoped(scope, move || {
+                    let count = collect(&found_receiver, workers, &mut temporal, take);
+                    (count, temporal.drops())
+                })?;
             let mut reader = Reader::new(queues, free_receiver, workers);
             let read = reader.read_all(&self.inputs, &mut self.filter, progress);
             let Reader {
@@ -192,7 +198,11 @@ impl Replay {
             for handle in handles {
                 add_counters(&mut stats, handle.join().map_err(|_| ReplayError::Stopped)?);
             }
-            stats.matches = collector.join().map_err(|_| ReplayError::Stopped)?;
+            let (count, drops) = collector.join().map_err(|_| ReplayError::Stopped)?;
+            stats.matches = count;
+            for (cause, count) in drops {
+                note_drops(&mut stats, cause, count);
+            }
             stats.workers = workers;
             read.map(|()| (stats, reports))
         })
@@ -274,9 +284,7 @@ impl Reader {
             ),
         ];
         for (cause, count) in losses {
-            if count > 0 {
-                *self.stats.drops.entry(cause).or_default() += count;
-            }
+            note_drops(&mut self.stats, cause, count);
         }
         if counters.overlapping > 0 {
             *self
@@ -494,8 +502,14 @@ fn work(
     sensor.counters().clone()
 }
 
-/// Puts the matches of all workers in order and hands them on; returns how many there were.
-fn collect(found: &Receiver<Found>, workers: usize, take: &mut (dyn FnMut(Match) + Send)) -> u64 {
+/// Puts the matches of all workers in order, and the observations among them together to
+/// patterns; hands on what is a match then, and returns how many there were.
+fn collect(
+    found: &Receiver<Found>,
+    workers: usize,
+    temporal: &mut Temporal,
+    take: &mut (dyn FnMut(Match) + Send),
+) -> u64 {
     let mut waiting: BTreeMap<u64, Vec<Placed>> = BTreeMap::new();
     let mut covered = vec![0; workers];
     let mut count = 0;
@@ -508,13 +522,36 @@ fn collect(found: &Receiver<Found>, workers: usize, take: &mut (dyn FnMut(Match)
         }
         let ready = covered.iter().copied().min().unwrap_or(u64::MAX);
         while let Some(entry) = waiting.first_entry().filter(|e| *e.key() < ready) {
+            let batch = *entry.key();
             let mut matches = entry.remove();
             matches.sort_by_key(|placed| placed.order);
-            count += matches.len() as u64;
-            matches.into_iter().for_each(|placed| take(placed.found));
+            for Placed {
+                order,
+                scope,
+                found,
+            } in matches
+            {
+                let (position, shard, _) = order;
+                let origin = Origin {
+                    batch,
+                    position,
+                    shard,
+                    scope,
+                };
+                if let Some(found) = temporal.take(found, origin) {
+                    count += 1;
+                    take(found);
+                }
+            }
         }
     }
     count
+}
+
+fn note_drops(stats: &mut Stats, cause: &'static str, count: u64) {
+    if count > 0 {
+        *stats.drops.entry(cause).or_default() += count;
+    }
 }
 
 fn add_counters(stats: &mut Stats, counters: Counters) {

@@ -14,17 +14,23 @@ use crate::indicator::pattern::Pattern;
 use crate::indicator::pattern::Spec;
 use crate::matcher::bytes::put_u32s;
 use crate::matcher::exact;
-use crate::matcher::exact::ByteTableSections;
 use crate::matcher::hash::HashKey;
+use crate::matcher::join::Joined;
+use crate::matcher::join::Meaning;
+use crate::matcher::join::PART_FLAG;
+use crate::matcher::join::lower;
+use crate::matcher::layout::Alive;
+use crate::matcher::layout::Lists;
+use crate::matcher::layout::Record;
+use crate::matcher::layout::TermTable;
+use crate::matcher::layout::assemble;
+use crate::matcher::layout::lay_out_networks;
 use crate::matcher::lower::Lowered;
 use crate::matcher::lower::Term;
-use crate::matcher::lower::lower;
-use crate::matcher::prefix::PrefixTableSections;
 use crate::matcher::program::ProgramText;
 use crate::matcher::set;
 use crate::matcher::set::ExplainIndex;
 use crate::matcher::set::Explanation;
-use crate::matcher::set::HEADER_LENGTH;
 use crate::matcher::set::Header;
 use crate::matcher::set::IndicatorSet;
 use crate::matcher::set::KeyKind;
@@ -88,6 +94,8 @@ pub struct SetBuilder {
     prefixes_v6: Vec<(u128, u8, u32)>,
     tables: Vec<TermTable>,
     programs: Vec<ProgramText>,
+    /// Shapes of patterns over several observations, in JSON, by ordinal.
+    shapes: Vec<(u32, Vec<u8>)>,
     versions: HashMap<u128, Version>,
     attributes: HashMap<(Timestamp, Timestamp, u32), u32>,
     shared: HashMap<Shared, u32>,
@@ -99,22 +107,6 @@ pub struct SetBuilder {
     undo: Vec<(u128, Option<Version>)>,
     source_start: usize,
     subtrees: bool,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Record {
-    attributes: u32,
-    explanation: u64,
-    source: u32,
-    alive: bool,
-}
-
-/// Values of one kind, before they are laid out.
-#[derive(Debug, Default)]
-struct TermTable {
-    /// Hash, place among the values, length, posting.
-    terms: Vec<(u64, u32, u32, u32)>,
-    values: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -150,6 +142,7 @@ impl SetBuilder {
             prefixes_v6: Vec::new(),
             tables: KeyKind::ALL.iter().map(|_| TermTable::default()).collect(),
             programs: Vec::new(),
+            shapes: Vec::new(),
             versions: HashMap::new(),
             attributes: HashMap::new(),
             shared: HashMap::new(),
@@ -167,7 +160,7 @@ impl SetBuilder {
     /// is for the clock that matching uses).
     pub fn finish(mut self, now: Timestamp) -> Result<Built, SetError> {
         let attributes = self.attribute_table();
-        for record in self.records.iter().filter(|r| r.alive) {
+        for record in self.records.iter().filter(|r| r.is_indicator()) {
             if let Some((_, tally)) = self.sources.get_mut(record.source as usize) {
                 tally.loaded += 1;
                 let over = attributes
@@ -176,12 +169,9 @@ impl SetBuilder {
                 tally.expired += u64::from(over);
             }
         }
-        let indicators = self.records.iter().filter(|r| r.alive).count() as u64;
+        let indicators = self.records.iter().filter(|r| r.is_indicator()).count() as u64;
         let mut sections: Vec<Vec<u8>> = vec![Vec::new(); SECTIONS];
-        let mut lists = Lists {
-            words: Vec::new(),
-            crowded_out: 0,
-        };
+        let mut lists = Lists::default();
         let alive = Alive {
             records: &self.records,
             programs: &self.programs,
@@ -222,6 +212,15 @@ impl SetBuilder {
         if programs.iter().any(|p| !p.is_none()) {
             sections[set::PROGRAMS] = serde_json::to_vec(&programs).unwrap_or_default();
         }
+        for (ordinal, shape) in self.shapes.iter().filter(|s| alive.ordinal(s.0)) {
+            let start = sections[set::SHAPES].len() as u64;
+            sections[set::SHAPES].extend_from_slice(shape);
+            put_u32s(
+                &mut sections[set::SHAPE_INDEX],
+                [*ordinal, shape.len() as u32],
+            );
+            sections[set::SHAPE_INDEX].extend(start.to_le_bytes());
+        }
         put_u32s(&mut sections[set::LISTS], lists.words.iter().copied());
         for record in &self.records {
             let attributes = if record.alive {
@@ -230,7 +229,7 @@ impl SetBuilder {
                 set::NO_ATTRIBUTES
             };
             sections[set::RECORDS].extend(attributes.to_le_bytes());
-            sections[set::RECORDS].extend(record.explanation.to_le_bytes());
+            sections[set::RECORDS].extend(record.word.to_le_bytes());
         }
         for (valid_from, valid_until, source) in &attributes {
             for number in [
@@ -386,24 +385,28 @@ impl SetBuilder {
 
     /// Takes the record of an older version out, which belongs to whichever source brought it.
     fn supersede(&mut self, ordinal: Option<u32>) {
-        let Some(record) = ordinal.and_then(|o| self.records.get_mut(o as usize)) else {
-            return;
-        };
-        if record.alive {
-            record.alive = false;
-            let source = record.source as usize;
-            if let Some((_, tally)) = self.sources.get_mut(source) {
-                tally.superseded += 1;
-            }
+        if let Some(source) = self.switch(ordinal, false)
+            && let Some((_, tally)) = self.sources.get_mut(source as usize)
+        {
+            tally.superseded += 1;
         }
+    }
+
+    /// Takes a record out with its parts, or back in; gives its source if that changed anything.
+    fn switch(&mut self, ordinal: Option<u32>, alive: bool) -> Option<u32> {
+        let start = ordinal? as usize;
+        let record = self.records.get(start).filter(|r| r.alive != alive)?;
+        let (source, parts) = (record.source, record.parts as usize);
+        for record in self.records.iter_mut().skip(start).take(1 + parts) {
+            record.alive = alive;
+        }
+        Some(source)
     }
 
     fn add_record(&mut self, indicator: &Indicator<'_>) -> Result<u32, Refusal> {
         let ordinal = self.records.len() as u32;
         if ordinal >= MAX_ORDINAL {
-            return Err(Refusal(format!(
-                "more than {MAX_ORDINAL} indicators in one set"
-            )));
+            return Err(too_many());
         }
         let source = self.sources.len().saturating_sub(1) as u32;
         let valid_until = indicator.valid_until.unwrap_or(Timestamp::MAX);
@@ -429,11 +432,34 @@ impl SetBuilder {
         );
         self.records.push(Record {
             attributes,
-            explanation,
+            word: explanation,
             source,
             alive: true,
+            parts: 0,
         });
         Ok(ordinal)
+    }
+
+    /// Adds a pattern over several observations, whose record is the last: its parts come next.
+    fn add_joined(&mut self, ordinal: u32, joined: Joined) -> Result<(), Refusal> {
+        let Some(mut record) = self.records.last().copied() else {
+            return Ok(());
+        };
+        let shape = serde_json::to_vec(&joined.shape).map_err(|e| Refusal(e.to_string()))?;
+        if ordinal as usize + joined.parts.len() >= MAX_ORDINAL as usize {
+            return Err(too_many());
+        }
+        self.shapes.push((ordinal, shape));
+        for (number, part) in (0_u64..).zip(joined.parts) {
+            let ordinal_of_part = self.records.len() as u32;
+            record.word = PART_FLAG | number << 32 | u64::from(ordinal);
+            self.records.push(record);
+            self.add_lowered(ordinal_of_part, part)?;
+            if let Some(pattern) = self.records.get_mut(ordinal as usize) {
+                pattern.parts += 1;
+            }
+        }
+        Ok(())
     }
 
     fn shared_members(&mut self, indicator: &Indicator<'_>, source: u32) -> u32 {
@@ -526,14 +552,10 @@ impl Intake for SetBuilder {
         while let Some((id, before)) = self.undo.pop() {
             match before {
                 Some(version) => {
-                    let record = version
-                        .ordinal
-                        .and_then(|o| self.records.get_mut(o as usize));
-                    if let Some(record) = record.filter(|r| !r.alive) {
-                        record.alive = true;
-                        if let Some((_, tally)) = self.sources.get_mut(record.source as usize) {
-                            tally.superseded = tally.superseded.saturating_sub(1);
-                        }
+                    if let Some(source) = self.switch(version.ordinal, true)
+                        && let Some((_, tally)) = self.sources.get_mut(source as usize)
+                    {
+                        tally.superseded = tally.superseded.saturating_sub(1);
                     }
                     self.versions.insert(id, version);
                 }
@@ -583,10 +605,10 @@ impl Intake for SetBuilder {
         }
         let pattern =
             Pattern::parse(&indicator.pattern, spec).map_err(|e| Refusal(e.to_string()))?;
-        let lowered = lower(&pattern, indicator.subdomains)?;
+        let meaning = lower(&pattern, indicator.subdomains)?;
         self.supersede(known.and_then(|k| k.ordinal));
         self.undo.push((id, known));
-        if let Some(reason) = lowered.unseeable {
+        if let Meaning::Unseeable(reason) = meaning {
             self.versions.insert(
                 id,
                 Version {
@@ -606,7 +628,11 @@ impl Intake for SetBuilder {
                 content,
             },
         );
-        self.add_lowered(ordinal, lowered)?;
+        match meaning {
+            Meaning::Alone(lowered) => self.add_lowered(ordinal, lowered)?,
+            Meaning::Joined(joined) => self.add_joined(ordinal, joined)?,
+            Meaning::Unseeable(_) => {}
+        }
         Ok(Taken::Loaded)
     }
 
@@ -629,144 +655,6 @@ impl Intake for SetBuilder {
     }
 }
 
-/// Which postings still count.
-struct Alive<'a> {
-    records: &'a [Record],
-    programs: &'a [ProgramText],
-}
-
-impl Alive<'_> {
-    fn ordinal(&self, ordinal: u32) -> bool {
-        self.records.get(ordinal as usize).is_some_and(|r| r.alive)
-    }
-
-    fn holds(&self, packed: u32) -> bool {
-        match Posting::unpack(packed) {
-            Posting::Indicator { ordinal, .. } => self.ordinal(ordinal),
-            Posting::Program(n) => self
-                .programs
-                .get(n as usize)
-                .is_some_and(|p| self.ordinal(p.ordinal)),
-        }
-    }
-}
-
-/// Postings of values that several indicators share.
-struct Lists {
-    words: Vec<u32>,
-    /// Postings that found no place.
-    crowded_out: u64,
-}
-
-/// Indicators that one value is reported for: a hundred partners name the same address, a
-/// thousand do not, and each costs a line of output for each match.
-const MAX_SHARED: usize = 1_024;
-
-impl Lists {
-    fn posting(&mut self, postings: impl Iterator<Item = u32>) -> u32 {
-        let start = self.words.len();
-        self.words.push(0);
-        self.words.extend(postings);
-        let list = &mut self.words[start + 1..];
-        list.sort_unstable();
-        let mut unique = list.to_vec();
-        unique.dedup();
-        // the lowest ordinals stay: those that were loaded first
-        self.crowded_out += unique.len().saturating_sub(MAX_SHARED) as u64;
-        unique.truncate(MAX_SHARED);
-        if let [only] = unique[..] {
-            self.words.truncate(start);
-            return only;
-        }
-        self.words.truncate(start);
-        self.words.push(unique.len() as u32);
-        self.words.extend(unique);
-        Posting::pack_list(start as u32)
-    }
-}
-
-impl TermTable {
-    fn lay_out(mut self, alive: &Alive<'_>, lists: &mut Lists) -> ByteTableSections {
-        self.terms
-            .retain(|(_, _, _, posting)| alive.holds(*posting));
-        let values = &self.values;
-        let value = |start: u32, length: u32| -> &[u8] {
-            values
-                .get(start as usize..start as usize + length as usize)
-                .unwrap_or_default()
-        };
-        self.terms.sort_unstable_by(|a, b| {
-            a.0.cmp(&b.0)
-                .then_with(|| value(a.1, a.2).cmp(value(b.1, b.2)))
-                .then(a.3.cmp(&b.3))
-        });
-        let entries: Vec<(u64, &[u8], u32)> = self
-            .terms
-            .chunk_by(|a, b| a.0 == b.0 && value(a.1, a.2) == value(b.1, b.2))
-            .map(|same| {
-                let (hash, start, length, posting) = same[0];
-                let posting = match same {
-                    [_] => posting,
-                    _ => lists.posting(same.iter().map(|t| t.3)),
-                };
-                (hash, value(start, length), posting)
-            })
-            .collect();
-        if entries.is_empty() {
-            ByteTableSections::default()
-        } else {
-            ByteTableSections::build(&entries)
-        }
-    }
-}
-
-fn lay_out_networks(
-    bits: u32,
-    mut networks: Vec<(u128, u8, u32)>,
-    alive: &Alive<'_>,
-    lists: &mut Lists,
-) -> PrefixTableSections {
-    networks.retain(|(_, _, posting)| alive.holds(*posting));
-    networks.sort_unstable();
-    let unique: Vec<_> = networks
-        .chunk_by(|a, b| (a.0, a.1) == (b.0, b.1))
-        .map(|same| {
-            (
-                same[0].0,
-                same[0].1,
-                lists.posting(same.iter().map(|n| n.2)),
-            )
-        })
-        .collect();
-    if unique.is_empty() {
-        PrefixTableSections::default()
-    } else {
-        PrefixTableSections::build(bits, &unique)
-    }
-}
-
-/// The match part: header, directory, sections.
-fn assemble(mut header: Header, sections: &[Vec<u8>]) -> Vec<u8> {
-    let aligned = |n: usize| n.next_multiple_of(8);
-    let directory_end = HEADER_LENGTH + SECTIONS * 16;
-    let total = sections
-        .iter()
-        .fold(directory_end, |at, s| at + aligned(s.len()));
-    let mut out = Vec::with_capacity(total);
-    out.resize(HEADER_LENGTH, 0);
-    let mut at = directory_end;
-    for section in sections {
-        out.extend((at as u64).to_le_bytes());
-        out.extend((section.len() as u64).to_le_bytes());
-        at += aligned(section.len());
-    }
-    for section in sections {
-        out.extend_from_slice(section);
-        out.resize(aligned(out.len()), 0);
-    }
-    header.match_length = out.len() as u64;
-    out[..HEADER_LENGTH].copy_from_slice(&header.write());
-    header.checksum = crc32fast::hash(&out[Header::CHECKED_FROM..]);
-    out[..HEADER_LENGTH].copy_from_slice(&header.write());
-    out
+fn too_many() -> Refusal {
+    Refusal(format!("more than {MAX_ORDINAL} indicators in one set"))
 }

@@ -11,10 +11,8 @@ use crate::indicator::pattern::Comparison;
 use crate::indicator::pattern::Condition;
 use crate::indicator::pattern::Literal;
 use crate::indicator::pattern::ObjectPath;
-use crate::indicator::pattern::Observation;
 use crate::indicator::pattern::Operand;
 use crate::indicator::pattern::Operator;
-use crate::indicator::pattern::Pattern;
 use crate::indicator::pattern::Step;
 use crate::indicator::pattern::Test;
 use crate::matcher::program::ObjectKind;
@@ -53,68 +51,21 @@ pub(crate) struct Program {
     pub(crate) anchors: Vec<Term>,
 }
 
-/// A pattern, made ready for the tables.
+/// What is asked of one observation, made ready for the tables.
 #[derive(Debug, Default)]
 pub(crate) struct Lowered {
-    /// Each is all that the pattern asks for.
+    /// Each is all that is asked for.
     pub(crate) terms: Vec<Term>,
     pub(crate) programs: Vec<Program>,
-    /// Why nothing of the pattern can be seen; `None`: something can.
+    /// Why some of it can't be seen; `None`: all can.
     pub(crate) unseeable: Option<String>,
 }
 
 /// Anchors that one program may have; more are cheaper to evaluate than to keep.
 const MAX_ANCHORS: usize = 1 << 12;
 
-/// Makes a pattern ready. `subdomains`: its domain names stand for those below them as well.
-pub(crate) fn lower(pattern: &Pattern, subdomains: bool) -> Result<Lowered, Refusal> {
-    let mut lowered = Lowered::default();
-    lower_observation(&pattern.expression, subdomains, &mut lowered)?;
-    if !lowered.terms.is_empty() || !lowered.programs.is_empty() {
-        lowered.unseeable = None;
-    }
-    Ok(lowered)
-}
-
-fn lower_observation(
-    observation: &Observation,
-    subdomains: bool,
-    lowered: &mut Lowered,
-) -> Result<(), Refusal> {
-    match observation {
-        Observation::Test(comparison) => lower_comparison(comparison, subdomains, lowered),
-        Observation::Or(branches) => branches
-            .iter()
-            .try_for_each(|b| lower_observation(b, subdomains, lowered)),
-        Observation::And(branches) | Observation::FollowedBy(branches) => {
-            branches.iter().try_for_each(check_observation)?;
-            lowered.unseeable =
-                Some("joins several observations, which is not followed yet".into());
-            Ok(())
-        }
-        Observation::Qualified(inner, _) => {
-            check_observation(inner)?;
-            lowered.unseeable =
-                Some("is qualified by time or number, which is not followed yet".into());
-            Ok(())
-        }
-    }
-}
-
-/// What is broken is refused even where it could not be seen.
-fn check_observation(observation: &Observation) -> Result<(), Refusal> {
-    match observation {
-        Observation::Test(comparison) => Test::new(comparison)
-            .map(|_| ())
-            .map_err(|e| Refusal(e.to_string())),
-        Observation::And(branches)
-        | Observation::Or(branches)
-        | Observation::FollowedBy(branches) => branches.iter().try_for_each(check_observation),
-        Observation::Qualified(inner, _) => check_observation(inner),
-    }
-}
-
-fn lower_comparison(
+/// Adds what a comparison asks of one observation.
+pub(crate) fn lower_comparison(
     comparison: &Comparison,
     subdomains: bool,
     lowered: &mut Lowered,

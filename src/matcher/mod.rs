@@ -9,15 +9,25 @@ pub mod build;
 pub mod hash;
 pub mod object;
 pub mod set;
+pub mod temporal;
 
 mod bytes;
 mod exact;
 mod filter;
+mod found;
+mod join;
+mod layout;
 mod lower;
 mod prefix;
 mod program;
 #[cfg(test)]
 mod tests;
+
+pub use found::Evidence;
+pub use found::FlowSummary;
+pub use found::Match;
+pub use found::Observable;
+pub use found::Observation;
 
 use crate::flow::End;
 use crate::indicator::pattern::ObjectView;
@@ -38,8 +48,6 @@ use crate::matcher::set::KeyKind;
 use crate::matcher::set::PREFIXES_V4;
 use crate::matcher::set::PREFIXES_V6;
 use crate::matcher::set::Posting;
-use crate::observable::ObservableType;
-use crate::observable::Place;
 use crate::protocol::File;
 use crate::protocol::Hashes;
 use crate::protocol::Wants;
@@ -48,99 +56,6 @@ use crate::time::Timestamp;
 use hashbrown::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
-
-/// An observable in traffic that satisfied an indicator.
-#[derive(Clone, Debug)]
-pub struct Match {
-    /// When: capture time of the packet that completed the observable.
-    pub timestamp: Timestamp,
-    /// In which flow, seen from the side that sent what matched.
-    pub flow: FlowSummary,
-    /// Ordinal of the indicator in its set.
-    pub indicator: u32,
-    /// What was seen.
-    pub observable: Observable,
-}
-
-/// A flow as a report names it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FlowSummary {
-    /// Stable number from the flow's key and start.
-    pub id: u64,
-    /// The side that sent what matched.
-    pub source: IpAddr,
-    /// 0 for protocols without ports.
-    pub source_port: u16,
-    /// The other side.
-    pub destination: IpAddr,
-    /// 0 for protocols without ports.
-    pub destination_port: u16,
-    /// IP protocol number.
-    pub protocol: u8,
-    /// Outermost VLAN; `None`: untagged.
-    pub vlan: Option<u16>,
-    /// Name of the recognised protocol ("dns", "tls", "http"); `None`: not recognised.
-    pub app_proto: Option<&'static str>,
-}
-
-/// What was seen.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Observable {
-    /// Its type.
-    pub kind: ObservableType,
-    /// As a user would write it.
-    pub value: String,
-    /// Where it was.
-    pub place: Place,
-    /// For fingerprints and user agents, which property of network-traffic: `x_ja3_hash`,
-    /// `x_ja3s_hash`, `x_ja4`, `x_hassh`, `x_hassh_server`, `user_agent`. `None` for the others.
-    pub property: Option<&'static str>,
-    /// What else is known of it, for sightings.
-    pub evidence: Evidence,
-}
-
-/// What else a sighting can say of an observable.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Evidence {
-    /// Nothing beyond the value.
-    #[default]
-    None,
-    /// A file: name, length and the digests that were computed.
-    File {
-        /// `None` where the transfer gave none.
-        name: Option<String>,
-        /// Bytes.
-        size: u64,
-        /// `None` where not said.
-        mime_type: Option<String>,
-        /// Digests; `None` inside: not computed.
-        hashes: Hashes,
-    },
-    /// A certificate: its digests.
-    Certificate(Hashes),
-    /// An HTTP request: method, target as sent, version ("HTTP/1.1") and the header that matters.
-    HttpRequest {
-        /// `GET`
-        method: String,
-        /// Request target as sent.
-        target: String,
-        /// `HTTP/1.1`
-        version: String,
-        /// Host and User-Agent as sent, where present.
-        headers: Vec<(String, String)>,
-    },
-    /// A mail: what its header says of it.
-    Mail {
-        /// The first address of `From`; `None` where there is none.
-        from: Option<String>,
-        /// The addresses of `To`, the first some of them.
-        to: Vec<String>,
-        /// Decoded; `None` where there is none.
-        subject: Option<String>,
-        /// Whether its content is of several parts.
-        is_multipart: bool,
-    },
-}
 
 /// Which clock decides what is valid.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -182,6 +97,8 @@ pub struct Matcher {
 pub struct Hits {
     seen: Distinct,
     fresh: usize,
+    /// Number of the scope, which tells it from the others of its time.
+    scope: u32,
     /// Those that validity withheld, which count once likewise.
     withheld: Distinct,
     /// Hashes of names that lately matched nothing, each at a place that it names itself.
@@ -202,6 +119,7 @@ impl Default for Hits {
         Self {
             seen: Distinct::default(),
             fresh: 0,
+            scope: 0,
             withheld: Distinct::default(),
             quiet_names: vec![0; QUIET_NAMES],
             seen_texts: SeenTexts::default(),
@@ -218,6 +136,12 @@ impl Hits {
         self.seen.clear();
         self.withheld.clear();
         self.fresh = 0;
+        self.scope = self.scope.wrapping_add(1);
+    }
+
+    /// Number of the scope at hand: what has the same is of one message, flow or transfer.
+    pub const fn scope(&self) -> u32 {
+        self.scope
     }
 
     /// Whether something was added since the last [`Hits::take_fresh`].

@@ -1,8 +1,8 @@
 //! The indicator set: immutable, compact, position-independent.
 //!
 //! One run of bytes in two parts. The *match part* holds all that matching
-//! reads: tables, records and the programs of patterns that are more than one
-//! comparison. It is read into memory as a whole, checked, and shared by all
+//! reads: tables, records, the programs of patterns that are more than one
+//! comparison and the shapes of those over several observations. It is read into memory as a whole, checked, and shared by all
 //! workers. The *explain part* holds what only explains a match to a person;
 //! of a set in a file it stays there, and is read record by record.
 //!
@@ -44,7 +44,7 @@ use std::path::Path;
 pub const MAGIC: [u8; 8] = *b"WPSET\0\r\n";
 
 /// Version of the format: raised with every change that an older program would misread.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 
 /// Reads 0x04030201 where the byte order differs.
 const BYTE_ORDER: u32 = 0x0102_0304;
@@ -60,10 +60,12 @@ pub(crate) const V4_FILTER: usize = 4;
 pub(crate) const V4_SLOTS: usize = 5;
 pub(crate) const PREFIXES_V4: usize = 6;
 pub(crate) const PREFIXES_V6: usize = 10;
-pub(crate) const BYTE_TABLES: usize = 14;
+pub(crate) const SHAPE_INDEX: usize = 14;
+pub(crate) const SHAPES: usize = 15;
+pub(crate) const BYTE_TABLES: usize = 16;
 pub(crate) const SECTIONS: usize = BYTE_TABLES + 4 * KeyKind::COUNT;
 
-/// Bytes of a record: its attributes and where its explanation begins.
+/// Bytes of a record: its attributes, and where its explanation begins or which part it is.
 pub(crate) const RECORD_LENGTH: usize = 12;
 
 /// Attributes of a record that was superseded or withdrawn.
@@ -421,17 +423,7 @@ impl IndicatorSet {
     /// What an indicator is, for people. Empty, without even an id, where its explanation was
     /// damaged or cut off since the set was opened.
     pub fn details(&self, ordinal: u32) -> Details {
-        let start = usize::try_from(ordinal)
-            .ok()
-            .and_then(|n| n.checked_mul(RECORD_LENGTH));
-        let offset = start
-            .and_then(|start| {
-                self.section(RECORDS)
-                    .get(start + 4..start + 12)?
-                    .try_into()
-                    .ok()
-            })
-            .map_or(0, u64::from_le_bytes);
+        let offset = self.record_word(ordinal).unwrap_or(0);
         let index = &self.index;
         let mut details = self
             .read_explanation(offset)
@@ -450,8 +442,17 @@ impl IndicatorSet {
         let records = self.section(RECORDS).chunks_exact(RECORD_LENGTH);
         records
             .zip(0..)
-            .filter(|(record, _)| u32_at(record, 0) != NO_ATTRIBUTES)
+            .filter(|(record, ordinal)| {
+                u32_at(record, 0) != NO_ATTRIBUTES && self.part(*ordinal).is_none()
+            })
             .map(|(_, n)| n)
+    }
+
+    /// What a record holds beside its attributes.
+    pub(crate) fn record_word(&self, ordinal: u32) -> Option<u64> {
+        let start = usize::try_from(ordinal).ok()?.checked_mul(RECORD_LENGTH)?;
+        let bytes = self.section(RECORDS).get(start + 4..start + 12)?;
+        bytes.try_into().ok().map(u64::from_le_bytes)
     }
 
     /// Names of the sources that the set was made of.

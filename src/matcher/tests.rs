@@ -25,7 +25,7 @@ use std::fs;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-fn indicator<'a>(number: u32, pattern: &'a str) -> Indicator<'a> {
+pub(super) fn indicator<'a>(number: u32, pattern: &'a str) -> Indicator<'a> {
     Indicator {
         id: Cow::Owned(format!(
             "indicator--{number:08x}-0000-4000-8000-000000000000"
@@ -47,7 +47,7 @@ fn indicator<'a>(number: u32, pattern: &'a str) -> Indicator<'a> {
     }
 }
 
-fn finish(builder: SetBuilder) -> (Arc<IndicatorSet>, Vec<Tally>) {
+pub(super) fn finish(builder: SetBuilder) -> (Arc<IndicatorSet>, Vec<Tally>) {
     let built = builder
         .finish(Timestamp::from_parts(1_000, 0))
         .expect("a sound set");
@@ -57,7 +57,7 @@ fn finish(builder: SetBuilder) -> (Arc<IndicatorSet>, Vec<Tally>) {
     )
 }
 
-fn build(patterns: &[&str]) -> Arc<IndicatorSet> {
+pub(super) fn build(patterns: &[&str]) -> Arc<IndicatorSet> {
     let mut builder = SetBuilder::new();
     builder.begin_source("test");
     for (number, pattern) in patterns.iter().enumerate() {

@@ -6,6 +6,7 @@
 use crate::indicator::Details;
 use crate::matcher::FlowSummary;
 use crate::matcher::Match;
+use crate::matcher::Observable;
 use crate::report::text::is_hazardous;
 use crate::verdict::Action;
 use crate::verdict::Verdict;
@@ -60,6 +61,10 @@ struct Event<'a> {
     alert: Alert<'a>,
     indicator: EventIndicator<'a>,
     observable: EventObservable<'a>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    observations: Vec<EventObservation<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    observations_left_out: Option<usize>,
     verdict: EventVerdict<'a>,
 }
 
@@ -105,6 +110,13 @@ struct EventObservable<'a> {
     place: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     property: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct EventObservation<'a> {
+    observable: EventObservable<'a>,
+    flow_id: u64,
+    timestamp: String,
 }
 
 #[derive(Serialize)]
@@ -163,16 +175,37 @@ impl<'a> Event<'a> {
                     })
                     .collect(),
             },
-            observable: EventObservable {
-                r#type: found.observable.kind.as_str(),
-                value: &found.observable.value,
-                place: found.observable.place.as_str(),
-                property: found.observable.property,
-            },
+            observable: EventObservable::new(&found.observable),
+            observations: found
+                .observations
+                .iter()
+                .take(MAX_OBSERVATIONS)
+                .map(|observation| EventObservation {
+                    observable: EventObservable::new(&observation.observable),
+                    flow_id: observation.flow.id,
+                    timestamp: observation.timestamp.to_rfc3339(6),
+                })
+                .collect(),
+            observations_left_out: found
+                .observations
+                .len()
+                .checked_sub(MAX_OBSERVATIONS)
+                .filter(|left_out| *left_out > 0),
             verdict: EventVerdict {
                 action: verdict.action.as_str(),
                 reason: &verdict.reason,
             },
+        }
+    }
+}
+
+impl<'a> EventObservable<'a> {
+    fn new(observable: &'a Observable) -> Self {
+        Self {
+            r#type: observable.kind.as_str(),
+            value: &observable.value,
+            place: observable.place.as_str(),
+            property: observable.property,
         }
     }
 }
@@ -250,6 +283,9 @@ impl Formatter for OneLine {
 /// EVE's generator id of rules that people write.
 const GENERATOR: u32 = 1;
 
+/// Observations that an event names: a line stays below what readers of lines take.
+const MAX_OBSERVATIONS: usize = 1_000;
+
 /// Bytes of `alert.signature`: a title; the pattern in full is in `indicator.pattern`.
 const MAX_SIGNATURE_BYTES: usize = 256;
 
@@ -259,7 +295,7 @@ mod tests {
     use crate::indicator::Context;
     use crate::indicator::Tlp;
     use crate::matcher::Evidence;
-    use crate::matcher::Observable;
+    use crate::matcher::Observation;
     use crate::observable::ObservableType;
     use crate::observable::Place;
     use crate::time::Timestamp;
@@ -287,6 +323,7 @@ mod tests {
                 property: Some("x_ja3_hash"),
                 evidence: Evidence::None,
             },
+            observations: Box::default(),
         };
         let details = Details {
             id: "indicator--8e2e2d2b-17d4-4cbf-938f-98ee46b3cd3f".to_owned(),
@@ -336,6 +373,21 @@ mod tests {
         (found, details, verdict)
     }
 
+    /// Of a pattern over several observations.
+    fn joined(count: usize) -> (Match, Details, Verdict) {
+        let (mut found, details, verdict) = sample();
+        let observation = |n: usize| Observation {
+            timestamp: Timestamp::from_parts(1_709_287_200, n as u64 * 1_000),
+            flow: FlowSummary {
+                id: n as u64,
+                ..found.flow.clone()
+            },
+            observable: found.observable.clone(),
+        };
+        found.observations = (0..count).map(observation).collect();
+        (found, details, verdict)
+    }
+
     fn line((found, details, verdict): &(Match, Details, Verdict)) -> String {
         let mut out = Vec::new();
         write_event(&mut out, found, details, verdict);
@@ -378,6 +430,30 @@ mod tests {
         // SipHash-2-4 of the id, computed apart from this program
         assert_eq!(line(&sample()), full.replace("SID", SAMPLE_SID));
         assert_eq!(line(&bare()), bare_line.replace("SID", SAMPLE_SID));
+    }
+
+    #[test]
+    fn names_every_observation_up_to_a_bound() {
+        let line_of_two = line(&joined(2));
+        let expected = concat!(
+            r#""observations":[{"observable":{"type":"network-traffic","#,
+            r#""value":"0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c","place":"tls.client_hello","#,
+            r#""property":"x_ja3_hash"},"flow_id":0,"timestamp":"2024-03-01T10:00:00.000000Z"},"#,
+            r#"{"observable":{"type":"network-traffic","#,
+            r#""value":"0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c","place":"tls.client_hello","#,
+            r#""property":"x_ja3_hash"},"flow_id":1,"timestamp":"2024-03-01T10:00:00.000001Z"}],"#,
+            r#""verdict""#,
+        );
+        assert!(line_of_two.contains(expected), "{line_of_two}");
+        for (count, named, left_out) in [
+            (312, 312, Value::Null),
+            (1_000, 1_000, Value::Null),
+            (1_001, 1_000, Value::from(1)),
+        ] {
+            let event: Value = serde_json::from_str(&line(&joined(count))).unwrap();
+            assert_eq!(event["observations"].as_array().unwrap().len(), named);
+            assert_eq!(event["observations_left_out"], left_out);
+        }
     }
 
     const SAMPLE_SID: &str = "132480185";
@@ -431,8 +507,20 @@ mod tests {
         serde_json::from_str(include_str!("../../docs/event.schema.json")).unwrap()
     }
 
+    /// A part of the schema, or the one that it refers to.
+    fn followed(part: &Value) -> Value {
+        match part["$ref"].as_str() {
+            Some(reference) => {
+                let pointer = reference.strip_prefix('#').unwrap();
+                schema().pointer(pointer).unwrap().clone()
+            }
+            None => part.clone(),
+        }
+    }
+
     /// Walks an event beside the schema: every key is listed, and with its type.
-    fn conforms(event: &Value, schema: &Value, path: &str) -> BTreeSet<String> {
+    fn conforms(event: &Value, part: &Value, path: &str) -> BTreeSet<String> {
+        let schema = &followed(part);
         let mut seen = BTreeSet::new();
         let is = match event {
             Value::Object(_) => "object",
@@ -467,7 +555,8 @@ mod tests {
         seen
     }
 
-    fn keys_of(schema: &Value, path: &str, keys: &mut BTreeSet<String>) {
+    fn keys_of(part: &Value, path: &str, keys: &mut BTreeSet<String>) {
+        let schema = &followed(part);
         if let Some(properties) = schema["properties"].as_object() {
             for (key, sub) in properties {
                 let path = format!("{path}.{key}");
@@ -486,7 +575,8 @@ mod tests {
         let mut listed = BTreeSet::new();
         keys_of(&schema, "", &mut listed);
         let parse = |sample| -> Value { serde_json::from_str(&line(&sample)).unwrap() };
-        let full = conforms(&parse(sample()), &schema, "");
+        let mut full = conforms(&parse(sample()), &schema, "");
+        full.extend(conforms(&parse(joined(1_001)), &schema, ""));
         assert_eq!(full, listed, "the schema lists what no event has");
         let bare = conforms(&parse(bare()), &schema, "");
         let mut required = BTreeSet::new();

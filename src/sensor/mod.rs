@@ -117,7 +117,9 @@ pub struct Arrival<'a> {
 pub struct Placed {
     /// Sorts matches as one worker would have found them: position of the packet, shard, number.
     pub order: (u32, u8, u32),
-    /// The match.
+    /// Message, flow or transfer; see [`crate::matcher::Hits::scope`].
+    pub scope: u32,
+    /// The match, of an indicator or of a part of one.
     pub found: Match,
 }
 

@@ -713,9 +713,11 @@ impl Observer {
     #[cold]
     fn report(&mut self, sight: &Sight<'_>, facts: &FlowFacts, direction: Direction) {
         let flow = facts.summary(direction);
+        let scope = self.hits.scope();
         for indicator in self.hits.take_fresh() {
             self.found.push(Placed {
                 order: self.order,
+                scope,
                 found: Match {
                     timestamp: self.now,
                     flow: flow.clone(),
@@ -727,6 +729,7 @@ impl Observer {
                         property: sight.property,
                         evidence: (sight.evidence)(),
                     },
+                    observations: Box::default(),
                 },
             });
             self.order.2 += 1;

@@ -63,46 +63,19 @@ impl Sightings {
                 observations: Vec::new(),
             });
         seen.window.add(found.timestamp);
-        let fits = text_bytes(&found.observable) <= MAX_TEXT_BYTES;
-        let evidence = if fits {
-            &found.observable.evidence
-        } else {
-            &Evidence::None
-        };
-        if let Some(observation) = seen
-            .observations
-            .iter_mut()
-            .find(|o| o.is_of(found, evidence))
-        {
-            observation.window.add(found.timestamp);
-            return;
+        if found.observations.is_empty() {
+            let (at, flow, observable) = (found.timestamp, &found.flow, &found.observable);
+            seen.keep(at, flow, observable, &mut self.kept_bytes);
         }
-        if seen.observations.len() >= MAX_OBSERVATIONS {
-            return;
+        for observation in &found.observations {
+            let (flow, observable) = (&observation.flow, &observation.observable);
+            seen.keep(
+                observation.timestamp,
+                flow,
+                observable,
+                &mut self.kept_bytes,
+            );
         }
-        let mut observation = Observation {
-            flow: found.flow.clone(),
-            observable: None,
-            window: Window::new(),
-        };
-        if found.observable.value.len() <= MAX_TEXT_BYTES {
-            observation.observable = Some(Box::new(Observable {
-                kind: found.observable.kind,
-                value: found.observable.value.clone(),
-                place: found.observable.place,
-                property: found.observable.property,
-                evidence: evidence.clone(),
-            }));
-        }
-        if self.kept_bytes.saturating_add(observation.bytes()) > MAX_KEPT_BYTES {
-            if !seen.observations.is_empty() {
-                return;
-            }
-            observation.observable = None;
-        }
-        observation.window.add(found.timestamp);
-        self.kept_bytes = self.kept_bytes.saturating_add(observation.bytes());
-        seen.observations.push(observation);
     }
 
     /// Whether nothing was recorded.
@@ -189,6 +162,58 @@ struct Seen {
     observations: Vec<Observation>,
 }
 
+impl Seen {
+    /// Keeps an observation as evidence, within the bounds.
+    fn keep(
+        &mut self,
+        at: Timestamp,
+        flow: &FlowSummary,
+        observable: &Observable,
+        kept_bytes: &mut usize,
+    ) {
+        let fits = observable.text_bytes() <= MAX_TEXT_BYTES;
+        let evidence = if fits {
+            &observable.evidence
+        } else {
+            &Evidence::None
+        };
+        if let Some(observation) = self
+            .observations
+            .iter_mut()
+            .find(|o| o.is_of(flow, observable, evidence))
+        {
+            observation.window.add(at);
+            return;
+        }
+        if self.observations.len() >= MAX_OBSERVATIONS {
+            return;
+        }
+        let mut observation = Observation {
+            flow: flow.clone(),
+            observable: None,
+            window: Window::new(),
+        };
+        if observable.value.len() <= MAX_TEXT_BYTES {
+            observation.observable = Some(Box::new(Observable {
+                kind: observable.kind,
+                value: observable.value.clone(),
+                place: observable.place,
+                property: observable.property,
+                evidence: evidence.clone(),
+            }));
+        }
+        if kept_bytes.saturating_add(observation.bytes()) > MAX_KEPT_BYTES {
+            if !self.observations.is_empty() {
+                return;
+            }
+            observation.observable = None;
+        }
+        observation.window.add(at);
+        *kept_bytes = kept_bytes.saturating_add(observation.bytes());
+        self.observations.push(observation);
+    }
+}
+
 /// How often, and between when and when.
 #[derive(Clone, Copy, Debug)]
 struct Window {
@@ -228,14 +253,14 @@ struct Observation {
 }
 
 impl Observation {
-    fn is_of(&self, found: &Match, evidence: &Evidence) -> bool {
-        self.flow == found.flow
+    fn is_of(&self, flow: &FlowSummary, observable: &Observable, evidence: &Evidence) -> bool {
+        self.flow == *flow
             && match &self.observable {
                 Some(kept) => {
-                    kept.kind == found.observable.kind
-                        && kept.place == found.observable.place
-                        && kept.property == found.observable.property
-                        && kept.value == found.observable.value
+                    kept.kind == observable.kind
+                        && kept.place == observable.place
+                        && kept.property == observable.property
+                        && kept.value == observable.value
                         && kept.evidence == *evidence
                 }
                 // too large to compare: what was seen in this flow then counts as one
@@ -248,42 +273,8 @@ impl Observation {
             + self
                 .observable
                 .as_ref()
-                .map_or(0, |o| size_of::<Observable>() + text_bytes(o))
+                .map_or(0, |o| size_of::<Observable>() + o.text_bytes())
     }
-}
-
-/// Bytes of all texts of an observable and its evidence.
-fn text_bytes(observable: &Observable) -> usize {
-    let evidence = match &observable.evidence {
-        Evidence::None | Evidence::Certificate(_) => 0,
-        Evidence::File {
-            name, mime_type, ..
-        } => name.as_ref().map_or(0, String::len) + mime_type.as_ref().map_or(0, String::len),
-        Evidence::Mail {
-            from, to, subject, ..
-        } => {
-            from.as_ref().map_or(0, String::len)
-                + subject.as_ref().map_or(0, String::len)
-                + to.iter()
-                    .map(|address| address.len() + size_of::<String>())
-                    .sum::<usize>()
-        }
-        Evidence::HttpRequest {
-            method,
-            target,
-            version,
-            headers,
-        } => {
-            method.len()
-                + target.len()
-                + version.len()
-                + headers
-                    .iter()
-                    .map(|(name, value)| name.len() + value.len() + 2 * size_of::<String>())
-                    .sum::<usize>()
-        }
-    };
-    observable.value.len().saturating_add(evidence)
 }
 
 /// Observations that differ and are kept of one indicator: enough to show where to look, and

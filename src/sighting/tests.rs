@@ -46,6 +46,7 @@ fn found(indicator: u32, at: u64, flow: FlowSummary, observable: Observable) -> 
         timestamp: Timestamp::from_nanos(at),
         flow,
         indicator,
+        observations: Box::default(),
         observable,
     }
 }

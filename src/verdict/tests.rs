@@ -31,6 +31,7 @@ fn found(kind: ObservableType, value: &str, place: Place) -> Match {
             app_proto: None,
         },
         indicator: 0,
+        observations: Box::default(),
         observable: Observable {
             kind,
             value: value.to_owned(),

@@ -41,33 +41,36 @@ impl Span {
     }
 }
 
+/// Observations by their index, each with how often it is given.
+pub type Binding = Vec<(usize, u64)>;
+
 /// The search grew beyond its bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooHard;
 
 /// Candidates looked over that count as one step, being that much cheaper.
-const SCANNED_PER_STEP: u64 = 64;
+pub(super) const SCANNED_PER_STEP: u64 = 64;
 
 /// Most decisions on top of each other, which bounds the stack that a search takes.
 const MAX_DEPTH: usize = 1_000;
 
-/// A binding that meets the goal, each observation with how often it is given; `None`: there is
-/// none.
+/// A binding that meets the goal; `None`: there is none.
 ///
 /// The candidates of a [`Goal::Some`] are indices of `spans`, sorted by [`Span::last`], without
-/// duplicates. A step takes about a microsecond.
+/// duplicates. `steps` are those that it may take, and what is left of them then; one takes
+/// less than a microsecond.
 pub fn bind(
     goal: &Goal<Vec<usize>>,
     spans: &[Span],
-    max_steps: u64,
-) -> Result<Option<Vec<(usize, u64)>>, TooHard> {
+    steps: &mut u64,
+) -> Result<Option<Binding>, TooHard> {
     let available = spans
         .iter()
         .fold(0_u64, |sum, span| sum.saturating_add(span.count));
     if goal.least() > available {
         return Ok(None);
     }
-    if let Some(decided) = flat::bind(goal, spans) {
+    if let Some(decided) = flat::bind(goal, spans, steps)? {
         return Ok(decided);
     }
     let mut search = Search {
@@ -75,15 +78,15 @@ pub fn bind(
         left: spans.iter().map(|span| span.count).collect(),
         groups: Vec::new(),
         given: Vec::new(),
-        max_steps,
-        steps: 0,
+        steps: *steps,
         depth: 0,
     };
     let found = search.run(&Agenda {
         task: Task::Bind(goal),
         next: None,
-    })?;
-    Ok(found.then_some(search.given))
+    });
+    *steps = search.steps;
+    Ok(found?.then_some(search.given))
 }
 
 impl Goal<Vec<usize>> {
@@ -145,8 +148,8 @@ struct Search<'s> {
     /// Open groups, outermost first.
     groups: Vec<Group>,
     /// What has been given so far.
-    given: Vec<(usize, u64)>,
-    max_steps: u64,
+    given: Binding,
+    /// Steps that are left.
     steps: u64,
     depth: usize,
 }
@@ -155,14 +158,18 @@ impl Search<'_> {
     /// Whether the agenda can be finished: then all that it takes is in `given`, else everything
     /// is as it was, but for the steps counted.
     fn run(&mut self, agenda: &Agenda<'_>) -> Result<bool, TooHard> {
-        self.steps += 1;
-        if self.steps > self.max_steps || self.depth == MAX_DEPTH {
+        self.spend(1)?;
+        if self.depth == MAX_DEPTH {
             return Err(TooHard);
         }
         self.depth += 1;
         let result = self.perform(agenda);
         self.depth -= 1;
         result
+    }
+
+    fn spend(&mut self, steps: u64) -> Result<(), TooHard> {
+        spend(&mut self.steps, steps)
     }
 
     fn perform(&mut self, agenda: &Agenda<'_>) -> Result<bool, TooHard> {
@@ -290,9 +297,7 @@ impl Search<'_> {
         let mut supply = candidates
             .iter()
             .fold(0, |sum: u64, i| sum.saturating_add(self.supply(*i)));
-        self.steps = self
-            .steps
-            .saturating_add(candidates.len() as u64 / SCANNED_PER_STEP);
+        self.spend(candidates.len() as u64 / SCANNED_PER_STEP)?;
         for (i, candidate) in candidates.iter().enumerate() {
             if supply < need {
                 return Ok(false);
@@ -376,6 +381,18 @@ impl Search<'_> {
     }
 }
 
+/// Takes steps from those that are left.
+pub(super) fn spend(left: &mut u64, steps: u64) -> Result<(), TooHard> {
+    match left.checked_sub(steps) {
+        Some(rest) => *left = rest,
+        None => {
+            *left = 0;
+            return Err(TooHard);
+        }
+    }
+    Ok(())
+}
+
 /// Whether nothing more is to be bound.
 fn is_only_closing(agenda: &Agenda<'_>) -> bool {
     let mut rest = Some(agenda);
@@ -398,7 +415,7 @@ mod tests {
     const MAX_STEPS: u64 = 1_000_000;
 
     fn is_bound(goal: &Goal<Vec<usize>>, spans: &[Span]) -> Result<bool, TooHard> {
-        bind(goal, spans, MAX_STEPS).map(|binding| binding.is_some())
+        bind(goal, spans, &mut { MAX_STEPS }).map(|binding| binding.is_some())
     }
 
     fn span(first: u64, last: u64, count: u64) -> Span {
@@ -608,7 +625,7 @@ mod tests {
             let goal = seed.goal(spans.len(), depth);
             let bindings = enumerate(&goal, &spans);
             found += usize::from(!bindings.is_empty());
-            match bind(&goal, &spans, MAX_STEPS).unwrap() {
+            match bind(&goal, &spans, &mut { MAX_STEPS }).unwrap() {
                 None => assert!(bindings.is_empty(), "{goal:?} {spans:?}"),
                 Some(given) => assert!(
                     bindings.iter().any(|b| counts(b) == sums(&given)),

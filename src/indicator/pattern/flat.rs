@@ -8,25 +8,39 @@
 
 use std::time::Duration;
 
+use super::bindings::Binding;
+use super::bindings::SCANNED_PER_STEP;
 use super::bindings::Span;
+use super::bindings::TooHard;
+use super::bindings::spend;
 use super::goal::Goal;
 use crate::time::Timestamp;
 
 /// The binding of the earliest observations that meets a flat goal, or `Some(None)` where there
 /// is none; `None`: the goal is not flat.
 #[expect(clippy::option_option, reason = "decided or not, then bound or not")]
-pub(super) fn bind(goal: &Goal<Vec<usize>>, spans: &[Span]) -> Option<Option<Vec<(usize, u64)>>> {
-    let flat = Flat::of(goal, spans)?;
+pub(super) fn bind(
+    goal: &Goal<Vec<usize>>,
+    spans: &[Span],
+    steps: &mut u64,
+) -> Result<Option<Option<Binding>>, TooHard> {
+    spend(steps, 1 + spans.len() as u64 / SCANNED_PER_STEP)?;
+    let Some(flat) = Flat::of(goal, spans) else {
+        return Ok(None);
+    };
     // Nothing before this instant can be part of a binding.
     let mut from = Timestamp::MIN;
     loop {
         let Some((given, first, last)) = flat.take_earliest(from) else {
-            return Some(None);
+            return Ok(Some(None));
         };
         match flat.within {
             // All that begins at `from` or later ends at `last` or later.
-            Some(within) if last.since(first) > within => from = earlier(last, within),
-            _ => return Some(Some(given)),
+            Some(within) if last.since(first) > within => {
+                spend(steps, flat.groups.len() as u64)?;
+                from = earlier(last, within);
+            }
+            _ => return Ok(Some(Some(given))),
         }
     }
 }
@@ -74,8 +88,8 @@ impl<'a> Flat<'a> {
     }
 
     /// The earliest observations from an instant on, with the first and last instant of them.
-    fn take_earliest(&self, from: Timestamp) -> Option<(Vec<(usize, u64)>, Timestamp, Timestamp)> {
-        let mut given = Vec::new();
+    fn take_earliest(&self, from: Timestamp) -> Option<(Binding, Timestamp, Timestamp)> {
+        let mut given = Binding::new();
         let (mut floor, mut first, mut last) = (from, Timestamp::MAX, Timestamp::MIN);
         for (candidates, times) in &self.groups {
             let start = candidates.partition_point(|i| self.at(*i) < floor);

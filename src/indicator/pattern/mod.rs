@@ -38,6 +38,7 @@ pub use self::ast::Pattern;
 pub use self::ast::Qualifier;
 pub use self::ast::Spec;
 pub use self::ast::Step;
+pub use self::bindings::Binding;
 pub use self::bindings::Span;
 pub use self::bindings::TooHard;
 pub use self::bindings::bind;

@@ -103,7 +103,7 @@ pub fn try_pattern(pattern: &Pattern, observed: &[Json]) -> Result<bool, TryErro
     if work.get() > MAX_WORK {
         return Err(TryError::TooMuchWork);
     }
-    let bound = bindings::bind(&goal, &planner.spans, MAX_STEPS);
+    let bound = bindings::bind(&goal, &planner.spans, &mut { MAX_STEPS });
     bound
         .map(|binding| binding.is_some())
         .map_err(|_| TryError::TooMuchWork)

@@ -26,6 +26,7 @@ fn found(indicator: u32, value: &str, place: Place, second: u64, host: u8) -> Ma
             app_proto: None,
         },
         indicator,
+        observations: Box::default(),
         observable: Observable {
             kind: ObservableType::DomainName,
             value: value.to_owned(),
