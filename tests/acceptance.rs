@@ -7,7 +7,7 @@ use common::shared;
 use std::process::Command;
 
 /// Cases that do not pass yet, and what they wait for. One that passes is told, to be taken out.
-const NOT_YET: [(&str, &str); 9] = [
+const NOT_YET: [(&str, &str); 5] = [
     ("email-addr-patriots", "needs --deep"),
     ("file-ftp-exe", "needs --deep"),
     ("file-smb2-pdf", "needs --deep"),
@@ -15,22 +15,6 @@ const NOT_YET: [(&str, &str); 9] = [
     (
         "file-smtp-attachment-2",
         "its digests are of frames joined, not of the stream",
-    ),
-    (
-        "temporal-followedby-wikipedia",
-        "needs patterns over several observations",
-    ),
-    (
-        "temporal-repeats-nikto",
-        "needs patterns over several observations",
-    ),
-    (
-        "temporal-repeats-sshguess",
-        "needs patterns over several observations",
-    ),
-    (
-        "temporal-within-wikipedia",
-        "needs patterns over several observations",
     ),
 ];
 
