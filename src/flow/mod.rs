@@ -1,6 +1,6 @@
 //! Flows: both directions of one key, and the streams within.
 //!
-//! [`FlowTable`] finds the flow of a packet and forgets old ones, [`TcpConnection`]
+//! [`FlowTable`](table::FlowTable) finds the flow of a packet and forgets old ones, [`TcpConnection`](tcp::TcpConnection)
 //! follows one TCP connection and yields the bytes of both directions in
 //! order, [`Assembler`](assembler::Assembler) does the ordering.
 

@@ -251,7 +251,7 @@ pub struct SourceReport {
 pub struct Refused {
     /// The object's id; empty where it has none.
     pub object: String,
-    /// JSON path, or line in a list ("objects[3].pattern", "line 7").
+    /// JSON path, or line in a list (`objects[3].pattern`, `line 7`).
     pub path: String,
     /// What is wrong and what to do.
     pub reason: String,
