@@ -33,6 +33,7 @@ use watchpost::packet::flow_hash;
 use watchpost::protocol::Parser;
 use watchpost::protocol::Wants;
 use watchpost::protocol::dns::DnsMessage;
+use watchpost::protocol::dns::NameBuffers;
 use watchpost::protocol::http::HttpParser;
 use watchpost::sensor::Arrival;
 use watchpost::sensor::Sensor;
@@ -106,10 +107,11 @@ fn flow(criterion: &mut Criterion) {
 }
 
 fn protocol(criterion: &mut Criterion) {
+    let mut names = NameBuffers::new();
     criterion.bench_function("protocol/dns_query", |b| {
         b.iter(|| {
             let message = DnsMessage::parse(black_box(DNS_QUERY)).expect("it is a query");
-            message.for_each(&mut |item| {
+            message.for_each(&mut names, &mut |item| {
                 black_box(&item);
             })
         });

@@ -51,6 +51,10 @@ const REPORT_MATCHES: usize = 256;
 /// in a shared cache.
 const QUEUE: usize = 4;
 
+/// Packets whose flows are brought into the cache together: about as many as a core has loads
+/// under way at once.
+const TOUCHED: usize = 16;
+
 /// The shard of a flow must not depend on the run, so this hash has a fixed key; the flow table
 /// has a secret one of its own.
 const SHARD_KEY: HashKey = HashKey::new([0x5741_5443_4850_4F53, 0x5420_5348_4152_4453]);
@@ -451,7 +455,13 @@ fn work(
     let mut matches: Vec<(u64, Placed)> = Vec::new();
     let mut next = 0;
     for batch in batches {
-        for record in batch.packets.get(worker).into_iter().flatten() {
+        let records = batch.packets.get(worker).map_or(&[][..], Vec::as_slice);
+        for (n, record) in records.iter().enumerate() {
+            if n.is_multiple_of(TOUCHED) {
+                for next in records.iter().skip(n).take(TOUCHED) {
+                    sensor.touch(next.shard, next.hash, &next.packet);
+                }
+            }
             let bytes = if record.packet.reassembled {
                 &batch.reassembled
             } else {

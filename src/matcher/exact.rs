@@ -10,6 +10,7 @@ use crate::matcher::bytes::put_u32s;
 use crate::matcher::bytes::u32_at;
 use crate::matcher::filter;
 use crate::matcher::hash::HashKey;
+use std::hint::black_box;
 
 /// A posting that stands for none. No real posting has this value.
 pub(crate) const NO_POSTING: u32 = u32::MAX;
@@ -144,6 +145,12 @@ impl NumberTable<'_> {
     /// Whether it holds nothing.
     pub(crate) fn is_empty(&self) -> bool {
         (0..self.slots.len() / 8).all(|at| u32_at(self.slots, 2 * at + 1) == NO_POSTING)
+    }
+
+    /// Brings what a look-up of an address reads first into the cache.
+    #[inline]
+    pub(crate) fn touch(&self, key: HashKey, number: u32) {
+        black_box(filter::may_hold(self.filter, key.number(number)));
     }
 
     /// The posting of an address.

@@ -48,6 +48,7 @@ use crate::matcher::set::KeyKind;
 use crate::matcher::set::PREFIXES_V4;
 use crate::matcher::set::PREFIXES_V6;
 use crate::matcher::set::Posting;
+use crate::packet::Address;
 use crate::protocol::File;
 use crate::protocol::Hashes;
 use crate::protocol::Wants;
@@ -274,6 +275,14 @@ impl Matcher {
     /// Whether patterns ask which addresses a name resolves to.
     pub const fn wants_resolved(&self) -> bool {
         self.programs.reads.resolved
+    }
+
+    /// Brings what a look-up of an address reads first into the cache.
+    #[inline]
+    pub fn touch(&self, address: Address) {
+        if address.is_v4() {
+            self.set.v4().touch(self.set.key(), address.bits() as u32);
+        }
     }
 
     /// An address, wherever it was seen.

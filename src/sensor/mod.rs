@@ -155,6 +155,18 @@ impl Sensor {
         }
     }
 
+    /// Brings what a packet of one of its shards will need into the cache. Called for some
+    /// packets before they are handled, their waits for memory overlap.
+    pub fn touch(&self, shard: u8, hash: u64, packet: &Packet) {
+        let Some(shard) = self.shards.get(usize::from(shard)) else {
+            return;
+        };
+        if !shard.flows.touch(hash) {
+            self.matcher.touch(packet.source);
+            self.matcher.touch(packet.destination);
+        }
+    }
+
     /// Takes a packet of one of its shards.
     pub fn handle_packet(&mut self, arrival: &Arrival<'_>) {
         let Self {

@@ -25,6 +25,7 @@ use crate::protocol::Message;
 use crate::protocol::Wants;
 use crate::protocol::dns::DnsItem;
 use crate::protocol::dns::DnsMessage;
+use crate::protocol::dns::NameBuffers;
 use crate::protocol::http::HttpRequest;
 use crate::protocol::ssh::KeyExchange;
 use crate::protocol::tls::Certificate;
@@ -163,6 +164,8 @@ pub(super) struct Observer {
     matcher: Arc<Matcher>,
     hits: Hits,
     url: String,
+    /// `None` while a message is walked through.
+    names: Option<Box<NameBuffers>>,
     now: Timestamp,
     arrival: Timestamp,
     order: (u32, u8, u32),
@@ -197,6 +200,7 @@ impl Observer {
             matcher,
             hits: Hits::default(),
             url: String::new(),
+            names: None,
             now: Timestamp::MIN,
             arrival: Timestamp::MIN,
             order: (0, 0, 0),
@@ -326,9 +330,10 @@ impl Observer {
             self.note_transaction("dns");
         }
         let matcher = Arc::clone(&self.matcher);
+        let mut names = self.names.take().unwrap_or_default();
         let mut resolved: Vec<IpAddr> = Vec::new();
         if matcher.wants_resolved() {
-            dns.for_each(&mut |item| {
+            dns.for_each(&mut names, &mut |item| {
                 if let DnsItem::Address { address, .. } = item
                     && resolved.len() < MAX_RESOLVED
                 {
@@ -337,7 +342,7 @@ impl Observer {
             });
         }
         self.hits.begin();
-        let anomaly = dns.for_each(&mut |item| match item {
+        let anomaly = dns.for_each(&mut names, &mut |item| match item {
             DnsItem::Question { name, .. } => {
                 matcher.domain(name, &resolved, self.now, &mut self.hits);
                 if self.hits.any_fresh() {
@@ -360,6 +365,7 @@ impl Observer {
                 self.observe_address(address, Place::DnsAnswer, facts, direction);
             }
         });
+        self.names = Some(names);
         if let Some(anomaly) = anomaly {
             self.note_anomaly(anomaly.0);
         }

@@ -9,6 +9,7 @@ mod stream;
 
 pub use stream::DnsStream;
 
+use std::fmt;
 use std::net::IpAddr;
 
 use crate::octets::Octets;
@@ -163,12 +164,16 @@ impl<'a> DnsMessage<'a> {
     /// Returns the first fault. All that stands before it was handed on, and what follows it
     /// too where the fault lies within the data of one record. `dns.truncated` says that the
     /// bytes end before the message does.
-    pub fn for_each(&self, each: &mut dyn FnMut(DnsItem<'_>)) -> Option<Anomaly> {
+    pub fn for_each(
+        &self,
+        names: &mut NameBuffers,
+        each: &mut dyn FnMut(DnsItem<'_>),
+    ) -> Option<Anomaly> {
+        names.question.clear();
         let mut walk = Walk {
             message: self.bytes,
-            question: NameText::new(),
-            owner: None,
-            target: None,
+            names,
+            owner_decoded: false,
             owner_at: usize::MAX,
             seen: [usize::MAX; SEEN],
             seen_next: 0,
@@ -193,8 +198,7 @@ impl<'a> DnsMessage<'a> {
         {
             return Probe::NotForUs;
         }
-        let mut name = NameText::new();
-        let mut input = match name.decode(self.bytes, HEADER) {
+        let mut input = match name::skip(self.bytes, HEADER) {
             Ok(end) => Octets::new(self.bytes.get(end..).unwrap_or_default()),
             Err(name::CUT) if !whole => return Probe::Unsure,
             Err(_) => return Probe::NotForUs,
@@ -209,9 +213,11 @@ impl<'a> DnsMessage<'a> {
         let plausible = if question {
             kind != 0 && matches!(class & !UNICAST, 1 | 3 | 4 | 254 | 255)
         } else {
-            kind != 0 && class & !UNICAST == INTERNET && !name.as_str().is_empty()
+            let is_root = self.bytes.get(HEADER) == Some(&0);
+            kind != 0 && class & !UNICAST == INTERNET && !is_root
         };
-        if plausible && !is_netbios(name.as_str(), kind) {
+        let name = self.bytes.get(HEADER..).unwrap_or_default();
+        if plausible && !is_netbios(name, kind) {
             Probe::Certain
         } else {
             Probe::NotForUs
@@ -225,14 +231,45 @@ pub fn probe_datagram(bytes: &[u8]) -> Probe {
     DnsMessage::parse(bytes).map_or(Probe::NotForUs, |message| message.probe(true))
 }
 
+/// Where a walk through a message decodes names to: 3 KiB that are made once, not for each message.
+pub struct NameBuffers {
+    /// The first question's name; empty where there is none.
+    question: NameText,
+    /// A record's owner, unless it is the question's name.
+    owner: NameText,
+    /// What a record leads to.
+    target: NameText,
+}
+
+impl NameBuffers {
+    /// Buffers for one message at a time.
+    pub const fn new() -> Self {
+        Self {
+            question: NameText::new(),
+            owner: NameText::new(),
+            target: NameText::new(),
+        }
+    }
+}
+
+impl Default for NameBuffers {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for NameBuffers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NameBuffers").finish_non_exhaustive()
+    }
+}
+
 /// The state of one walk through a message.
 struct Walk<'a> {
     message: &'a [u8],
-    /// The first question's name; empty where there is none.
-    question: NameText,
-    /// Where a record's owner is decoded, unless it is the question's name.
-    owner: Option<NameText>,
-    target: Option<NameText>,
+    names: &'a mut NameBuffers,
+    /// Whether the owner's buffer holds a name of this message.
+    owner_decoded: bool,
     /// The place that `owner` was decoded from.
     owner_at: usize,
     /// Places of names that were handed out lately.
@@ -262,9 +299,10 @@ impl Walk<'_> {
                 return Err(Anomaly("dns.question-count"));
             }
             let buffer = if index == 0 {
-                &mut self.question
+                &mut self.names.question
             } else {
-                self.owner.get_or_insert_with(NameText::new)
+                self.owner_decoded = true;
+                &mut self.names.owner
             };
             let end = buffer.decode(self.message, at)?;
             let mut input = Octets::new(self.message.get(end..).unwrap_or_default());
@@ -309,9 +347,8 @@ impl Walk<'_> {
             at + 2
         } else {
             self.owner_at = place;
-            self.owner
-                .get_or_insert_with(NameText::new)
-                .decode(self.message, at)?
+            self.owner_decoded = true;
+            self.names.owner.decode(self.message, at)?
         };
         let mut input = Octets::new(self.message.get(end..).unwrap_or_default());
         let (Ok(kind), Ok(class), Ok(_ttl), Ok(length)) = (
@@ -339,7 +376,8 @@ impl Walk<'_> {
                     role: NameRole::Owner,
                     record_type: kind,
                     name,
-                    same_as_question: owner_is_question || asked && name == self.question.as_str(),
+                    same_as_question: owner_is_question
+                        || asked && name == self.names.question.as_str(),
                 });
             }
             if let Err(fault) = self.read_data(&record, asked, owner_is_question, each) {
@@ -390,14 +428,14 @@ impl Walk<'_> {
             return Ok(());
         }
         let place = name::place(self.message, target);
-        let buffer = self.target.get_or_insert_with(NameText::new);
+        let buffer = &mut self.names.target;
         let readable = self.message.get(..limit).unwrap_or_default();
         let end = match buffer.decode(readable, target) {
             Err(name::CUT) if limit == record.end => return Err(DATA),
             decoded => decoded?,
         };
         let name = buffer.as_str();
-        let same_as_question = asked && name == self.question.as_str();
+        let same_as_question = asked && name == self.names.question.as_str();
         let known = name.is_empty() || self.seen.contains(&place);
         if !known {
             each(DnsItem::Name {
@@ -466,9 +504,10 @@ impl Walk<'_> {
 
     /// The owner of the current record.
     fn owner_text(&self, owner_is_question: bool) -> &str {
-        match &self.owner {
-            Some(owner) if !owner_is_question => owner.as_str(),
-            _ => self.question.as_str(),
+        if self.owner_decoded && !owner_is_question {
+            self.names.owner.as_str()
+        } else {
+            self.names.question.as_str()
         }
     }
 
@@ -491,11 +530,11 @@ const fn opcode_of(flags: u16) -> u8 {
 
 /// Whether this is NetBIOS name service, which borrows the shape (RFC 1002 section 4.2): half
 /// octets written as letters from A to P, and types of its own.
-fn is_netbios(name: &str, kind: u16) -> bool {
-    let label = name.split('.').next().unwrap_or_default();
+fn is_netbios(name: &[u8], kind: u16) -> bool {
     matches!(kind, 0x20 | 0x21)
-        && label.len() == 32
-        && label.bytes().all(|byte| (b'a'..=b'p').contains(&byte))
+        && matches!(name, [32, label @ ..] if label.get(..32).is_some_and(|label| {
+            label.iter().all(|byte| (b'a'..=b'p').contains(&byte.to_ascii_lowercase()))
+        }))
 }
 
 /// Record types (IANA "Domain Name System Parameters").

@@ -6,6 +6,7 @@ use crate::protocol::dns::HEADER;
 /// A buffer for the text of one name.
 ///
 /// Invariant: `length <= TEXT_LIMIT`, and the first `length` bytes are ASCII.
+#[derive(Clone)]
 pub(super) struct NameText {
     text: [u8; TEXT_LIMIT],
     length: usize,
@@ -20,6 +21,11 @@ impl NameText {
         }
     }
 
+    /// Holds the root again.
+    pub(super) const fn clear(&mut self) {
+        self.length = 0;
+    }
+
     /// The text of the name decoded last; empty for the root.
     pub(super) fn as_str(&self) -> &str {
         let text = self.text.get(..self.length).unwrap_or_default();
@@ -30,46 +36,7 @@ impl NameText {
     /// Decodes the name at `start` of `message`; returns the place after it there.
     pub(super) fn decode(&mut self, message: &[u8], start: usize) -> Result<usize, Anomaly> {
         self.length = 0;
-        let mut at = start;
-        // a pointer leads to before the labels it ends (RFC 1035 section 4.1.4: "prior")
-        let mut below = start;
-        let mut end = None;
-        let mut wire_length = 1;
-        let mut pointers = 0;
-        loop {
-            let Some(&octet) = message.get(at) else {
-                return Err(CUT);
-            };
-            match octet {
-                0 => return Ok(end.unwrap_or(at + 1)),
-                1..=0x3f => {
-                    let next = at + 1 + usize::from(octet);
-                    let Some(label) = message.get(at + 1..next) else {
-                        return Err(CUT);
-                    };
-                    wire_length += 1 + label.len();
-                    if wire_length > NAME_LIMIT {
-                        return Err(Anomaly("dns.name-length"));
-                    }
-                    self.push_label(label);
-                    at = next;
-                }
-                0xc0.. => {
-                    let Some(&low) = message.get(at + 1) else {
-                        return Err(CUT);
-                    };
-                    let place = pointed_place(octet, low);
-                    pointers += 1;
-                    if place >= below || place < HEADER || pointers > POINTER_LIMIT {
-                        return Err(Anomaly("dns.pointer-loop"));
-                    }
-                    end.get_or_insert(at + 2);
-                    below = place;
-                    at = place;
-                }
-                _ => return Err(Anomaly("dns.label")),
-            }
-        }
+        walk_labels(message, start, &mut |label| self.push_label(label))
     }
 
     fn push_label(&mut self, label: &[u8]) {
@@ -112,6 +79,60 @@ impl NameText {
                 }
                 byte => push(byte),
             }
+        }
+    }
+}
+
+/// Passes over the name at `start` of `message`; returns the place after it there.
+pub(super) fn skip(message: &[u8], start: usize) -> Result<usize, Anomaly> {
+    walk_labels(message, start, &mut |_| {})
+}
+
+/// Hands on the labels of the name at `start`; returns the place after it there.
+#[inline]
+fn walk_labels(
+    message: &[u8],
+    start: usize,
+    each: &mut impl FnMut(&[u8]),
+) -> Result<usize, Anomaly> {
+    let mut at = start;
+    // a pointer leads to before the labels it ends (RFC 1035 section 4.1.4: "prior")
+    let mut below = start;
+    let mut end = None;
+    let mut wire_length = 1;
+    let mut pointers = 0;
+    loop {
+        let Some(&octet) = message.get(at) else {
+            return Err(CUT);
+        };
+        match octet {
+            0 => return Ok(end.unwrap_or(at + 1)),
+            1..=0x3f => {
+                let next = at + 1 + usize::from(octet);
+                let Some(label) = message.get(at + 1..next) else {
+                    return Err(CUT);
+                };
+                wire_length += 1 + label.len();
+                if wire_length > NAME_LIMIT {
+                    return Err(Anomaly("dns.name-length"));
+                }
+                each(label);
+                at = next;
+            }
+            0xc0.. => {
+                let Some(&low) = message.get(at + 1) else {
+                    return Err(CUT);
+                };
+                let place = pointed_place(octet, low);
+                pointers += 1;
+                if place >= below || place < HEADER || pointers > POINTER_LIMIT {
+                    return Err(Anomaly("dns.pointer-loop"));
+                }
+                end.get_or_insert(at + 2);
+                below = place;
+                at = place;
+            }
+            _ => return Err(Anomaly("dns.label")),
         }
     }
 }

@@ -78,7 +78,7 @@ fn answer() -> Vec<u8> {
 fn walk(bytes: &[u8]) -> (Vec<String>, Option<Anomaly>) {
     let mut items = Vec::new();
     let message = DnsMessage::parse(bytes).expect("a header");
-    let fault = message.for_each(&mut |item| {
+    let fault = message.for_each(&mut NameBuffers::new(), &mut |item| {
         items.push(match item {
             DnsItem::Question {
                 name, record_type, ..
@@ -531,7 +531,7 @@ fn mutated_messages_do_no_harm() {
         }
         probe_datagram(&bytes);
         if let Ok(message) = DnsMessage::parse(&bytes) {
-            message.for_each(&mut |item| {
+            message.for_each(&mut NameBuffers::new(), &mut |item| {
                 if let DnsItem::Name { name, .. } = item {
                     assert!(name.bytes().all(|byte| byte.is_ascii_graphic()));
                     assert!(!name.bytes().any(|byte| byte.is_ascii_uppercase()));
