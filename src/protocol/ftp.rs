@@ -60,6 +60,19 @@ impl FtpParser {
         } else {
             Probe::NotForUs
         };
+        // most streams are none of ours, and their lines need not be found
+        let can_open = match direction {
+            Direction::ToClient => matches!(bytes, [] | [b'1' | b'2', ..]),
+            Direction::ToServer => {
+                let word = bytes.get(..=MAX_VERB).unwrap_or(bytes);
+                let verb = word.iter().take_while(|byte| byte.is_ascii_alphabetic());
+                let verb = verb.count();
+                verb <= MAX_VERB && matches!(word.get(verb), None | Some(b' ' | b'\r' | b'\n'))
+            }
+        };
+        if !can_open {
+            return Probe::NotForUs;
+        }
         let mut lines = bytes.split_inclusive(|byte| *byte == b'\n');
         match direction {
             Direction::ToClient => probe_replies(&mut lines).unwrap_or(unsure),
@@ -287,7 +300,7 @@ fn probe_replies(lines: &mut dyn Iterator<Item = &[u8]>) -> Option<Probe> {
 fn probe_command(line: &[u8]) -> Option<Probe> {
     let (verb, argument) = split_command(line.trim_ascii_end());
     let complete = line.ends_with(b"\n");
-    let plausible = verb.len() <= 4 && verb.iter().all(u8::is_ascii_alphabetic);
+    let plausible = verb.len() <= MAX_VERB && verb.iter().all(u8::is_ascii_alphabetic);
     if !plausible || complete && verb.is_empty() {
         return Some(Probe::NotForUs);
     }
@@ -352,6 +365,9 @@ const MAX_NAME: usize = 255;
 
 /// Bytes without a telling command or reply that are waited for: a long notice of access.
 const MAX_PROBED: usize = 2 << 10;
+
+/// Longest command verb (RFC 959 section 5.3).
+const MAX_VERB: usize = 4;
 
 /// Replies to a first command that mail servers do not give: login, features, system, folder,
 /// options, passive mode, and security.

@@ -80,12 +80,13 @@ impl SocksParser {
             }
             _ => false,
         };
+        if !plausible {
+            return Probe::NotForUs;
+        }
         let mut input = Octets::new(bytes);
-        match (plausible, read_opening(&mut input)) {
-            (true, Ok(_)) if input.is_empty() => Probe::Certain,
-            (true, Err(error)) if error.is_incomplete() && bytes.len() < MESSAGE_LIMIT => {
-                Probe::Unsure
-            }
+        match read_opening(&mut input) {
+            Ok(_) if input.is_empty() => Probe::Certain,
+            Err(error) if error.is_incomplete() && bytes.len() < MESSAGE_LIMIT => Probe::Unsure,
             _ => Probe::NotForUs,
         }
     }

@@ -17,6 +17,7 @@ use crate::protocol::Status;
 use crate::protocol::Wants;
 use md5::Digest as _;
 use md5::Md5;
+use memchr::memmem;
 
 /// One side's offer of algorithms (RFC 4253 section 7.1).
 #[derive(Clone, Copy, Debug)]
@@ -127,13 +128,11 @@ impl SshParser {
             told => return told,
         }
         let text = bytes.get(..MAX_PRELUDE).unwrap_or(bytes);
-        let mut lines = text.split_inclusive(|byte| *byte == b'\n').skip(1);
-        if lines.any(|line| probe_version(line) == Probe::Certain) {
+        let mut starts = memmem::find_iter(text, b"\nSSH-").map(|at| at + 1);
+        if starts.any(|at| probe_version(text.get(at..).unwrap_or_default()) == Probe::Certain) {
             return Probe::Certain;
         }
-        let is_text =
-            |byte: &u8| matches!(*byte, b'\t' | b'\r' | b'\n' | b' '..=b'~' | 0x80..=0xff);
-        if bytes.len() <= MAX_PRELUDE && text.iter().all(is_text) {
+        if bytes.len() <= MAX_PRELUDE && is_text(text) {
             Probe::Unsure
         } else {
             Probe::NotForUs
@@ -343,6 +342,18 @@ const fn is_wanted(direction: Direction, wants: &Wants) -> bool {
 }
 
 /// Whether bytes begin with a version line of any version there ever was.
+/// Whether there is no control character but those of lines; 0x80 and up may be UTF-8.
+fn is_text(bytes: &[u8]) -> bool {
+    let is_control =
+        |byte: u8| byte < b' ' && !matches!(byte, b'\t' | b'\r' | b'\n') || byte == 0x7f;
+    // without a way out of the loop several bytes are compared at once
+    bytes.chunks(64).all(|chunk| {
+        !chunk
+            .iter()
+            .fold(false, |found, byte| found | is_control(*byte))
+    })
+}
+
 fn probe_version(bytes: &[u8]) -> Probe {
     const START: &[u8] = b"SSH-";
     let common = bytes.iter().zip(START).all(|(byte, wanted)| byte == wanted);

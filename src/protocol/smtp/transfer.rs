@@ -89,16 +89,24 @@ impl Decoder {
 }
 
 impl Base64 {
-    fn update(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
-        for byte in bytes {
-            // RFC 2045 6.8: what is no digit is passed over
-            let Some(value) = DIGITS.get(usize::from(*byte)).copied().filter(|v| *v < 64) else {
+    fn update(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) {
+        loop {
+            if self.digits == 0 && !self.ended {
+                bytes = take_quanta(bytes, out);
+            }
+            let Some((byte, rest)) = bytes.split_first() else {
+                return;
+            };
+            bytes = rest;
+            let value = value_of(*byte);
+            if value == NO_DIGIT {
+                // RFC 2045 6.8: what is no digit is passed over
                 if *byte == b'=' && self.digits >= 2 && !self.ended {
                     self.end_quantum(out);
                     self.ended = true;
                 }
                 continue;
-            };
+            }
             if self.ended {
                 self.overrun = true;
                 return;
@@ -128,6 +136,29 @@ impl Base64 {
         self.end_quantum(out);
         !self.overrun
     }
+}
+
+/// Decodes the whole quanta that `bytes` begin with; what follows them.
+fn take_quanta<'a>(bytes: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
+    let (quanta, _) = bytes.as_chunks::<4>();
+    let mut taken = 0;
+    for quantum in quanta {
+        let values = quantum.map(value_of);
+        if values.contains(&NO_DIGIT) {
+            break;
+        }
+        let [_, first, second, third] = values
+            .iter()
+            .fold(0, |bits, value| bits << 6 | u32::from(*value))
+            .to_be_bytes();
+        out.extend_from_slice(&[first, second, third]);
+        taken += quantum.len();
+    }
+    bytes.get(taken..).unwrap_or_default()
+}
+
+fn value_of(byte: u8) -> u8 {
+    DIGITS.get(usize::from(byte)).copied().unwrap_or(NO_DIGIT)
 }
 
 impl QuotedPrintable {
@@ -189,9 +220,12 @@ pub(super) fn hex_digit(byte: u8) -> Option<u8> {
     char::from(byte).to_digit(16).map(|digit| digit as u8)
 }
 
-/// The value of each byte as a digit of base64; 64 for those that are none.
+/// Stands for a byte that is no digit of base64.
+const NO_DIGIT: u8 = 64;
+
+/// The value of each byte as a digit of base64, or [`NO_DIGIT`].
 const DIGITS: [u8; 256] = {
-    let mut values = [64; 256];
+    let mut values = [NO_DIGIT; 256];
     let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut at = 0;
     while at < alphabet.len() {
