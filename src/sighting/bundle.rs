@@ -8,6 +8,7 @@ use super::identifier::identifier;
 use super::marking::markings_of;
 use super::observed::TRAFFIC_EXTENSION;
 use super::observed::cyber_observables;
+use super::privacy::places;
 use crate::indicator::Details;
 use crate::time::Timestamp;
 use serde::Serialize;
@@ -82,6 +83,8 @@ pub(super) struct Teller<'a> {
     /// The identity of the reporter.
     reporter: String,
     there: HashSet<(&'static str, u128)>,
+    /// Whether a sighting says in words at which places its indicator was seen.
+    pub(super) describes: bool,
 }
 
 impl<'a> Teller<'a> {
@@ -94,6 +97,7 @@ impl<'a> Teller<'a> {
             emit,
             reporter: identity.id().to_owned(),
             there: HashSet::new(),
+            describes: false,
         };
         teller.add(identity)?;
         Ok(teller)
@@ -126,9 +130,7 @@ impl<'a> Teller<'a> {
         for observation in &seen.observations {
             let observed = self.observe(&markings, &modified, observation)?;
             // what is too large to tell apart can come out the same
-            if !evidence.contains(&observed) {
-                evidence.push(observed);
-            }
+            evidence.extend(observed.filter(|id| !evidence.contains(id)));
         }
         let mut properties = vec![
             ("created_by_ref", self.reporter.as_str().into()),
@@ -138,9 +140,16 @@ impl<'a> Teller<'a> {
             ("last_seen", seen.window.last.to_rfc3339(6).into()),
             ("count", seen.window.stix_count().into()),
             ("sighting_of_ref", details.id.as_str().into()),
-            ("observed_data_refs", evidence.into()),
-            ("where_sighted_refs", vec![self.reporter.as_str()].into()),
         ];
+        // no list is empty (STIX 2.1 section 2.8)
+        if !evidence.is_empty() {
+            properties.push(("observed_data_refs", evidence.into()));
+        }
+        properties.push(("where_sighted_refs", vec![self.reporter.as_str()].into()));
+        let places = places(&seen.observations);
+        if self.describes && !places.is_empty() {
+            properties.push(("description", format!("seen at {places}").into()));
+        }
         if allowlisted {
             properties.push(("labels", vec!["allowlisted"].into()));
         }
@@ -150,14 +159,18 @@ impl<'a> Teller<'a> {
         self.add(Object::of_ours("sighting", properties))
     }
 
-    /// Adds the objects of an observation and gives the identifier of its observed-data.
+    /// Adds the objects of an observation and gives the identifier of its observed-data; `None`
+    /// where nothing of it may be told.
     fn observe(
         &mut self,
         markings: &[&str],
         modified: &str,
         observation: &Observation,
-    ) -> io::Result<String> {
+    ) -> io::Result<Option<String>> {
         let (objects, extended) = cyber_observables(observation);
+        if objects.is_empty() {
+            return Ok(None);
+        }
         if extended {
             self.add(project_identity())?;
             self.add(traffic_extension())?;
@@ -187,7 +200,7 @@ impl<'a> Teller<'a> {
             self.add(object)?;
         }
         self.add(observed)?;
-        Ok(id)
+        Ok(Some(id))
     }
 }
 

@@ -10,9 +10,18 @@ mod bundle;
 mod identifier;
 mod marking;
 mod observed;
+mod privacy;
+mod share;
 
 pub use bundle::Bundle;
 pub use identifier::Object;
+pub use privacy::Addresses;
+pub use privacy::Privacy;
+pub use privacy::Pseudonyms;
+pub use privacy::UnsuitableKey;
+pub use share::Destination;
+pub use share::Held;
+pub use share::may_go;
 
 use bundle::BundleIdentifier;
 use bundle::Teller;
@@ -26,6 +35,7 @@ use crate::time::Timestamp;
 use std::collections::BTreeMap;
 use std::io;
 use std::io::Write;
+use std::net::IpAddr;
 
 /// Who says that something was sighted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,12 +54,22 @@ pub struct Sightings {
     seen: BTreeMap<(u32, bool), Seen>,
     /// Memory that observations take, in bytes.
     kept_bytes: usize,
+    /// What may be told of a match; `None`: all, since it stays here.
+    privacy: Option<Privacy>,
 }
 
 impl Sightings {
     /// Nothing seen yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Nothing seen yet; what is recorded is what may leave, and nothing else is kept.
+    pub fn to_share(privacy: Privacy) -> Self {
+        Self {
+            privacy: Some(privacy),
+            ..Self::default()
+        }
     }
 
     /// Adds a match. The first [`MAX_OBSERVATIONS`] of an indicator that differ are kept as
@@ -63,17 +83,22 @@ impl Sightings {
                 observations: Vec::new(),
             });
         seen.window.add(found.timestamp);
+        let mut keep = |at, flow: &FlowSummary, observable: &Observable| {
+            let kept_bytes = &mut self.kept_bytes;
+            let Some(privacy) = &self.privacy else {
+                return seen.keep(at, ToldFlow::of(flow), Some(observable), kept_bytes);
+            };
+            let told = privacy.told_observable(observable);
+            seen.keep(at, privacy.told_flow(flow), told.as_deref(), kept_bytes);
+        };
         if found.observations.is_empty() {
-            let (at, flow, observable) = (found.timestamp, &found.flow, &found.observable);
-            seen.keep(at, flow, observable, &mut self.kept_bytes);
+            keep(found.timestamp, &found.flow, &found.observable);
         }
         for observation in &found.observations {
-            let (flow, observable) = (&observation.flow, &observation.observable);
-            seen.keep(
+            keep(
                 observation.timestamp,
-                flow,
-                observable,
-                &mut self.kept_bytes,
+                &observation.flow,
+                &observation.observable,
             );
         }
     }
@@ -130,6 +155,30 @@ impl Sightings {
         out.write_all(b"\n]}\n")
     }
 
+    /// Hands over each sighting by itself, in order of first sight: its indicator, whether an
+    /// allowlist covered it, and the objects of a bundle of it alone, the sighting last.
+    pub fn each(
+        &self,
+        reporter: &Reporter,
+        details: &mut dyn FnMut(u32) -> Details,
+        take: &mut dyn FnMut(&Details, bool, Vec<Object>),
+    ) {
+        for (_, _, allowlisted, indicator, seen) in self.in_order(details) {
+            let details = details(indicator);
+            let mut objects = Vec::new();
+            let told = Teller::new(reporter, &mut |object| {
+                objects.push(object);
+                Ok(())
+            })
+            .and_then(|mut teller| {
+                teller.describes = self.privacy.is_some();
+                teller.tell(&details, allowlisted, seen)
+            });
+            debug_assert!(told.is_ok(), "collecting in memory does not fail");
+            take(&details, allowlisted, objects);
+        }
+    }
+
     /// Hands over every object of the bundle, in its order.
     fn tell(
         &self,
@@ -137,6 +186,18 @@ impl Sightings {
         details: &mut dyn FnMut(u32) -> Details,
         emit: &mut dyn FnMut(Object) -> io::Result<()>,
     ) -> io::Result<()> {
+        let mut teller = Teller::new(reporter, emit)?;
+        for (_, _, allowlisted, indicator, seen) in self.in_order(details) {
+            teller.tell(&details(indicator), allowlisted, seen)?;
+        }
+        Ok(())
+    }
+
+    /// Everything recorded, by first sight and the indicator's id.
+    fn in_order(
+        &self,
+        details: &mut dyn FnMut(u32) -> Details,
+    ) -> Vec<(Timestamp, String, bool, u32, &Seen)> {
         // ordinals hang on the order of the sources: an order by ids does not
         let mut order: Vec<(Timestamp, String, bool, u32, &Seen)> = self
             .seen
@@ -147,11 +208,7 @@ impl Sightings {
             })
             .collect();
         order.sort_by(|a, b| (a.0, &a.1, a.2, a.3).cmp(&(b.0, &b.1, b.2, b.3)));
-        let mut teller = Teller::new(reporter, emit)?;
-        for (_, _, allowlisted, indicator, seen) in order {
-            teller.tell(&details(indicator), allowlisted, seen)?;
-        }
-        Ok(())
+        order
     }
 }
 
@@ -163,24 +220,24 @@ struct Seen {
 }
 
 impl Seen {
-    /// Keeps an observation as evidence, within the bounds.
+    /// Keeps an observation as evidence, within the bounds. `observable`: `None` where it is not
+    /// told.
     fn keep(
         &mut self,
         at: Timestamp,
-        flow: &FlowSummary,
-        observable: &Observable,
+        flow: ToldFlow,
+        observable: Option<&Observable>,
         kept_bytes: &mut usize,
     ) {
-        let fits = observable.text_bytes() <= MAX_TEXT_BYTES;
-        let evidence = if fits {
-            &observable.evidence
-        } else {
-            &Evidence::None
+        let fits = observable.is_some_and(|o| o.text_bytes() <= MAX_TEXT_BYTES);
+        let evidence = match observable {
+            Some(observable) if fits => &observable.evidence,
+            _ => &Evidence::None,
         };
         if let Some(observation) = self
             .observations
             .iter_mut()
-            .find(|o| o.is_of(flow, observable, evidence))
+            .find(|o| o.is_of(&flow, observable, evidence))
         {
             observation.window.add(at);
             return;
@@ -189,11 +246,11 @@ impl Seen {
             return;
         }
         let mut observation = Observation {
-            flow: flow.clone(),
+            flow,
             observable: None,
             window: Window::new(),
         };
-        if observable.value.len() <= MAX_TEXT_BYTES {
+        if let Some(observable) = observable.filter(|o| o.value.len() <= MAX_TEXT_BYTES) {
             observation.observable = Some(Box::new(Observable {
                 kind: observable.kind,
                 value: observable.value.clone(),
@@ -246,25 +303,71 @@ impl Window {
 /// One observable in one flow, however often.
 #[derive(Debug)]
 struct Observation {
-    flow: FlowSummary,
-    /// `None` where it was too large to keep.
+    flow: ToldFlow,
+    /// `None` where it was too large to keep, or is not told.
     observable: Option<Box<Observable>>,
     window: Window,
 }
 
+/// A flow as it is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct ToldFlow {
+    /// Number of the flow; 0: it is not told apart from others that look the same.
+    id: u64,
+    /// The side that sent what matched; `None`: not told.
+    source: Option<ToldEnd>,
+    /// The other side.
+    destination: Option<ToldEnd>,
+    /// IP protocol number.
+    protocol: u8,
+    is_ipv4: bool,
+    vlan: Option<u16>,
+    app_proto: Option<&'static str>,
+}
+
+/// An end of a flow as it is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct ToldEnd {
+    address: IpAddr,
+    /// `None`: not told; 0 for protocols without ports.
+    port: Option<u16>,
+}
+
+impl ToldFlow {
+    /// All of it.
+    fn of(flow: &FlowSummary) -> Self {
+        let end = |address, port| {
+            Some(ToldEnd {
+                address,
+                port: Some(port),
+            })
+        };
+        Self {
+            id: flow.id,
+            source: end(flow.source, flow.source_port),
+            destination: end(flow.destination, flow.destination_port),
+            protocol: flow.protocol,
+            is_ipv4: flow.source.is_ipv4(),
+            vlan: flow.vlan,
+            app_proto: flow.app_proto,
+        }
+    }
+}
+
 impl Observation {
-    fn is_of(&self, flow: &FlowSummary, observable: &Observable, evidence: &Evidence) -> bool {
+    fn is_of(&self, flow: &ToldFlow, observable: Option<&Observable>, evidence: &Evidence) -> bool {
         self.flow == *flow
-            && match &self.observable {
-                Some(kept) => {
+            && match (&self.observable, observable) {
+                (Some(kept), Some(observable)) => {
                     kept.kind == observable.kind
                         && kept.place == observable.place
                         && kept.property == observable.property
                         && kept.value == observable.value
                         && kept.evidence == *evidence
                 }
+                (Some(_), None) => false,
                 // too large to compare: what was seen in this flow then counts as one
-                None => true,
+                (None, _) => true,
             }
     }
 

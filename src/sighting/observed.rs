@@ -1,9 +1,10 @@
 //! Cyber-observables (STIX 2.1 section 6) of an observation.
 
 use super::Observation;
+use super::ToldEnd;
+use super::ToldFlow;
 use super::identifier::Object;
 use crate::matcher::Evidence;
-use crate::matcher::FlowSummary;
 use crate::matcher::Observable;
 use crate::observable::ObservableType;
 use crate::protocol::Hashes;
@@ -21,7 +22,8 @@ pub(super) const TRAFFIC_EXTENSION: &str =
     "extension-definition--4ed29a99-01e6-4576-b360-f217c943a233";
 
 /// The objects of one observation, what was seen first and its flow last, and whether
-/// [`TRAFFIC_EXTENSION`] is among them. None is there twice.
+/// [`TRAFFIC_EXTENSION`] is among them. None is there twice; there is none at all where neither
+/// may be told.
 pub(super) fn cyber_observables(observation: &Observation) -> (Vec<Object>, bool) {
     let observable = observation.observable.as_deref();
     let mut objects = match observable {
@@ -37,9 +39,14 @@ pub(super) fn cyber_observables(observation: &Observation) -> (Vec<Object>, bool
         }
         id
     };
-    let source = refer(observation.flow.source);
-    let destination = refer(observation.flow.destination);
-    let mut properties = traffic_properties(&observation.flow, source, destination);
+    let flow = &observation.flow;
+    let source = flow.source.map(|end| refer(end.address));
+    let destination = flow.destination.map(|end| refer(end.address));
+    if source.is_none() && destination.is_none() {
+        // STIX 2.1 section 6.12: traffic has at least one of its ends
+        return (objects, false);
+    }
+    let mut properties = traffic_properties(flow, source, destination);
     let mut extended = false;
     if let Some(observable) = observable {
         let (extensions, own) = extensions(observable, unsaid);
@@ -186,17 +193,17 @@ fn mail(observable: &Observable) -> Vec<Object> {
 }
 
 fn traffic_properties(
-    flow: &FlowSummary,
-    source: String,
-    destination: String,
+    flow: &ToldFlow,
+    source: Option<String>,
+    destination: Option<String>,
 ) -> Vec<(&'static str, Value)> {
-    let mut properties = vec![
-        ("src_ref", Value::from(source)),
-        ("dst_ref", Value::from(destination)),
-    ];
+    let mut properties = Vec::new();
+    properties.extend(source.map(|id| ("src_ref", Value::from(id))));
+    properties.extend(destination.map(|id| ("dst_ref", Value::from(id))));
     if has_ports(flow.protocol) {
-        properties.push(("src_port", Value::from(flow.source_port)));
-        properties.push(("dst_port", Value::from(flow.destination_port)));
+        let port = |end: Option<ToldEnd>| end.and_then(|end| end.port);
+        properties.extend(port(flow.source).map(|port| ("src_port", Value::from(port))));
+        properties.extend(port(flow.destination).map(|port| ("dst_port", Value::from(port))));
     }
     properties.push(("protocols", protocols(flow)));
     properties
@@ -238,12 +245,8 @@ fn extensions(observable: &Observable, unsaid: bool) -> (Map<String, Value>, boo
 }
 
 /// From the outermost in, in lower case (STIX 2.1 section 6.12.1).
-fn protocols(flow: &FlowSummary) -> Value {
-    let mut names = vec![if flow.source.is_ipv4() {
-        "ipv4"
-    } else {
-        "ipv6"
-    }];
+fn protocols(flow: &ToldFlow) -> Value {
+    let mut names = vec![if flow.is_ipv4 { "ipv4" } else { "ipv6" }];
     names.extend(match flow.protocol {
         1 => Some("icmp"),
         2 => Some("igmp"),
