@@ -153,7 +153,8 @@ pub(super) fn run(arguments: Arguments, colour: Colour) -> Result<Ended, Failure
     };
     let begin = Instant::now();
     let bar = terminal::progress("{spinner} {msg} {bytes} of {total_bytes} [{wide_bar}] {eta}");
-    let result = replay.run(&matcher, &mut |found| taker.take(&found), &mut |at| {
+    let mut take = |found: Match, _: &Arc<IndicatorSet>| taker.take(&found);
+    let result = replay.run(&matcher, &mut |_| None, &mut take, &mut |at| {
         if !bar.is_hidden() {
             bar.set_message(at.file.to_owned());
             bar.set_length(at.total.unwrap_or(at.consumed));

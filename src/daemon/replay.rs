@@ -15,6 +15,7 @@ use crate::daemon::filter::FilterError;
 use crate::flow::table::SHARDS;
 use crate::matcher::Match;
 use crate::matcher::Matcher;
+use crate::matcher::set::IndicatorSet;
 use crate::matcher::temporal::Origin;
 use crate::matcher::temporal::Temporal;
 use crate::packet::AddressPair;
@@ -33,12 +34,15 @@ use crate::time::Timestamp;
 use crossbeam_channel::Receiver;
 use crossbeam_channel::Sender;
 use crossbeam_channel::bounded;
+use crossbeam_channel::unbounded;
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 use std::hash::Hasher;
 use std::hash::RandomState;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
+use std::time::Instant;
 
 /// Blocks after which a worker reports what it found, and that there was nothing else: waking the
 /// collector for every block costs more than most blocks.
@@ -131,6 +135,8 @@ struct Batch {
     tunnels: Vec<AddressPair>,
     /// Capture time of the block, by which flows end.
     now: Timestamp,
+    /// What matches from this block on; `None`: what did before.
+    swap: Option<Arc<Matcher>>,
 }
 
 impl Batch {
@@ -151,15 +157,31 @@ struct Found {
     matches: Vec<(u64, Placed)>,
 }
 
+/// A new matcher, from a batch on.
+struct Swap {
+    from: u64,
+    matcher: Arc<Matcher>,
+}
+
+/// Asked before each block, with the capture time of its first frame: what is to match from this
+/// block on; `None`: what did before.
+pub type NextMatcher<'a> = dyn FnMut(Timestamp) -> Option<Arc<Matcher>> + 'a;
+
+/// Takes matches in the order of the capture, each with the set that it came from.
+pub type Take<'a> = dyn FnMut(Match, &Arc<IndicatorSet>) + Send + 'a;
+
 impl Replay {
-    /// Replays. `take` is given the matches in the order of the capture, on a thread of its own.
+    /// Replays. `take` is called on a thread of its own.
     pub fn run(
         mut self,
         matcher: &Arc<Matcher>,
-        take: &mut (dyn FnMut(Match) + Send),
+        next_matcher: &mut NextMatcher<'_>,
+        take: &mut Take<'_>,
         progress: &mut dyn FnMut(ReplayProgress<'_>),
     ) -> Result<(Stats, Vec<CaptureReport>), ReplayError> {
         let workers = self.workers.clamp(1, SHARDS);
+        // a swap goes ahead of its batch; those that wait are few, since batches are
+        let (swap_sender, swap_receiver) = unbounded();
         let (found_sender, found_receiver) = bounded(QUEUE * workers);
         let (free_sender, free_receiver) = bounded(QUEUE * 2 + 2);
         for _ in 0..QUEUE * 2 + 2 {
@@ -183,15 +205,15 @@ impl Replay {
                 );
             }
             drop((found_sender, free_sender));
-            let mut temporal = Temporal::new(Arc::clone(matcher.set()));
+            let mut collector = Collector::new(Arc::clone(matcher), swap_receiver, workers);
             let collector = thread::Builder::new()
                 .name("collector".into())
                 .spawn_scoped(scope, move || {
-                    let count = collect(&found_receiver, workers, &mut temporal, take);
-                    (count, temporal.drops())
+                    let count = collector.collect(&found_receiver, take);
+                    (count, collector.temporal.drops())
                 })?;
-            let mut reader = Reader::new(queues, free_receiver, workers);
-            let read = reader.read_all(&self.inputs, &mut self.filter, progress);
+            let mut reader = Reader::new(queues, free_receiver, workers, swap_sender);
+            let read = reader.read_all(&self.inputs, &mut self.filter, next_matcher, progress);
             let Reader {
                 queues,
                 mut stats,
@@ -200,7 +222,9 @@ impl Replay {
             } = reader;
             drop(queues);
             for handle in handles {
-                add_counters(&mut stats, handle.join().map_err(|_| ReplayError::Stopped)?);
+                let (counters, pause) = handle.join().map_err(|_| ReplayError::Stopped)?;
+                add_counters(&mut stats, counters);
+                stats.longest_swap_seconds = stats.longest_swap_seconds.max(pause.as_secs_f64());
             }
             let (count, drops) = collector.join().map_err(|_| ReplayError::Stopped)?;
             stats.matches = count;
@@ -222,13 +246,19 @@ struct Reader {
     workers: usize,
     decoder: Decoder,
     table_key: HashKey,
+    swaps: Sender<Swap>,
     number: u64,
     stats: Stats,
     reports: Vec<CaptureReport>,
 }
 
 impl Reader {
-    fn new(queues: Vec<Sender<Arc<Batch>>>, free: Receiver<Batch>, workers: usize) -> Self {
+    fn new(
+        queues: Vec<Sender<Arc<Batch>>>,
+        free: Receiver<Batch>,
+        workers: usize,
+        swaps: Sender<Swap>,
+    ) -> Self {
         let state = RandomState::new();
         let draw = |n: u8| {
             let mut hasher = state.build_hasher();
@@ -242,6 +272,7 @@ impl Reader {
             workers,
             decoder: Decoder::new(),
             table_key: HashKey::new([draw(1), draw(2)]),
+            swaps,
             number: 0,
             stats: Stats::default(),
             reports: Vec::new(),
@@ -252,6 +283,7 @@ impl Reader {
         &mut self,
         inputs: &[Input],
         filter: &mut Option<Filter>,
+        next_matcher: &mut NextMatcher<'_>,
         progress: &mut dyn FnMut(ReplayProgress<'_>),
     ) -> Result<(), ReplayError> {
         for input in inputs {
@@ -264,7 +296,9 @@ impl Reader {
             match CaptureReader::open(input.clone()) {
                 Err(error) => report.fatal = Some(error.to_string()),
                 Ok(mut capture) => {
-                    if let Err(error) = self.read(&mut capture, &file, filter, progress)? {
+                    if let Err(error) =
+                        self.read(&mut capture, &file, filter, next_matcher, progress)?
+                    {
                         report.fatal = Some(error);
                     }
                     report.warnings = capture.warnings().iter().map(ToString::to_string).collect();
@@ -306,6 +340,7 @@ impl Reader {
         capture: &mut CaptureReader,
         file: &str,
         filter: &mut Option<Filter>,
+        next_matcher: &mut NextMatcher<'_>,
         progress: &mut dyn FnMut(ReplayProgress<'_>),
     ) -> Result<Result<(), String>, ReplayError> {
         loop {
@@ -318,6 +353,8 @@ impl Reader {
                 self.spare = Some(batch);
                 return Ok(read.map(|_| ()).map_err(|e| e.to_string()));
             }
+            let first = batch.block.frames.first().map(|frame| frame.timestamp);
+            batch.swap = first.and_then(&mut *next_matcher);
             self.decode(&mut batch, filter)?;
             self.hand_out(batch)?;
             let at = capture.progress();
@@ -411,6 +448,14 @@ impl Reader {
     fn hand_out(&mut self, mut batch: Batch) -> Result<(), ReplayError> {
         batch.number = self.number;
         self.number += 1;
+        if let Some(matcher) = &batch.swap {
+            self.stats.swaps += 1;
+            let swap = Swap {
+                from: batch.number,
+                matcher: Arc::clone(matcher),
+            };
+            self.swaps.send(swap).map_err(|_| ReplayError::Stopped)?;
+        }
         let batch = Arc::new(batch);
         // the last worker is given our own share: whoever is done last then returns the batch
         let Some((last, others)) = self.queues.split_last() else {
@@ -444,17 +489,24 @@ fn time_of(block: &Block) -> Timestamp {
     three[1]
 }
 
-/// One worker: its packets of every batch, in order.
+/// One worker: its packets of every batch, in order. Gives back what it counted, and the longest
+/// time that a new matcher kept it.
 fn work(
     worker: usize,
     mut sensor: Sensor,
     batches: &Receiver<Arc<Batch>>,
     found: &Sender<Found>,
     free: &Sender<Batch>,
-) -> Counters {
+) -> (Counters, Duration) {
     let mut matches: Vec<(u64, Placed)> = Vec::new();
     let mut next = 0;
+    let mut pause = Duration::ZERO;
     for batch in batches {
+        if let Some(matcher) = &batch.swap {
+            let begin = Instant::now();
+            sensor.set_matcher(Arc::clone(matcher));
+            pause = pause.max(begin.elapsed());
+        }
         let records = batch.packets.get(worker).map_or(&[][..], Vec::as_slice);
         for (n, record) in records.iter().enumerate() {
             if n.is_multiple_of(TOUCHED) {
@@ -482,7 +534,8 @@ fn work(
         sensor.handle_timeout(batch.now);
         let number = batch.number;
         next = number + 1;
-        if let Some(batch) = Arc::into_inner(batch) {
+        if let Some(mut batch) = Arc::into_inner(batch) {
+            batch.swap = None;
             // the reader is gone at the end, and needs it no more
             let _ = free.send(batch);
         }
@@ -509,53 +562,95 @@ fn work(
         before: u64::MAX,
         matches,
     });
-    sensor.counters().clone()
+    (sensor.counters().clone(), pause)
 }
 
 /// Puts the matches of all workers in order, and the observations among them together to
-/// patterns; hands on what is a match then, and returns how many there were.
-fn collect(
-    found: &Receiver<Found>,
+/// patterns.
+struct Collector {
+    /// What matched in the batch at hand. Kept here until every worker has passed on to the next,
+    /// so that none of them has to give back the memory of a set.
+    matcher: Arc<Matcher>,
+    swaps: Receiver<Swap>,
+    next_swap: Option<Swap>,
+    temporal: Temporal,
     workers: usize,
-    temporal: &mut Temporal,
-    take: &mut (dyn FnMut(Match) + Send),
-) -> u64 {
-    let mut waiting: BTreeMap<u64, Vec<Placed>> = BTreeMap::new();
-    let mut covered = vec![0; workers];
-    let mut count = 0;
-    for part in found {
-        for (number, placed) in part.matches {
-            waiting.entry(number).or_default().push(placed);
+}
+
+impl Collector {
+    fn new(matcher: Arc<Matcher>, swaps: Receiver<Swap>, workers: usize) -> Self {
+        Self {
+            temporal: Temporal::new(Arc::clone(matcher.set())),
+            matcher,
+            swaps,
+            next_swap: None,
+            workers,
         }
-        if let Some(before) = covered.get_mut(part.worker) {
-            *before = part.before;
+    }
+
+    /// Hands on what is a match, and returns how many there were.
+    fn collect(&mut self, found: &Receiver<Found>, take: &mut Take<'_>) -> u64 {
+        let mut waiting: BTreeMap<u64, Vec<Placed>> = BTreeMap::new();
+        let mut covered = vec![0; self.workers];
+        let mut count = 0;
+        for part in found {
+            for (number, placed) in part.matches {
+                waiting.entry(number).or_default().push(placed);
+            }
+            if let Some(before) = covered.get_mut(part.worker) {
+                *before = part.before;
+            }
+            let ready = covered.iter().copied().min().unwrap_or(u64::MAX);
+            while let Some(entry) = waiting.first_entry().filter(|e| *e.key() < ready) {
+                let batch = *entry.key();
+                self.swap_before(batch);
+                count += self.take_batch(batch, entry.remove(), take);
+            }
+            // whoever reports a batch has swapped before it
+            self.swap_before(ready.saturating_sub(1));
         }
-        let ready = covered.iter().copied().min().unwrap_or(u64::MAX);
-        while let Some(entry) = waiting.first_entry().filter(|e| *e.key() < ready) {
-            let batch = *entry.key();
-            let mut matches = entry.remove();
-            matches.sort_by_key(|placed| placed.order);
-            for Placed {
-                order,
-                scope,
-                found,
-            } in matches
-            {
-                let (position, shard, _) = order;
-                let origin = Origin {
-                    batch,
-                    position,
-                    shard,
-                    scope,
-                };
-                if let Some(found) = temporal.take(found, origin) {
-                    count += 1;
-                    take(found);
+        count
+    }
+
+    /// Takes up every matcher that came before this batch or with it.
+    fn swap_before(&mut self, batch: u64) {
+        loop {
+            if self.next_swap.is_none() {
+                self.next_swap = self.swaps.try_recv().ok();
+            }
+            match self.next_swap.take_if(|swap| swap.from <= batch) {
+                None => return,
+                Some(swap) => {
+                    self.temporal.set_set(Arc::clone(swap.matcher.set()));
+                    self.matcher = swap.matcher;
                 }
             }
         }
     }
-    count
+
+    fn take_batch(&mut self, batch: u64, mut matches: Vec<Placed>, take: &mut Take<'_>) -> u64 {
+        let mut count = 0;
+        matches.sort_by_key(|placed| placed.order);
+        for Placed {
+            order,
+            scope,
+            found,
+        } in matches
+        {
+            let (position, shard, _) = order;
+            let origin = Origin {
+                batch,
+                position,
+                shard,
+                scope,
+            };
+            if let Some(found) = self.temporal.take(found, origin) {
+                count += 1;
+                take(found, self.matcher.set());
+            }
+        }
+        count
+    }
 }
 
 fn note_drops(stats: &mut Stats, cause: &'static str, count: u64) {

@@ -108,6 +108,12 @@ impl IndicatorSet {
         })
     }
 
+    /// Ordinals of the patterns over several observations.
+    pub(crate) fn patterns(&self) -> impl Iterator<Item = u32> {
+        let (entries, _) = self.section(SHAPE_INDEX).as_chunks::<SHAPE_ENTRY>();
+        entries.iter().map(|entry| u32_at(entry, 0))
+    }
+
     /// The shape of a pattern over several observations.
     pub(crate) fn shape(&self, ordinal: u32) -> Option<Shape> {
         let (entries, _) = self.section(SHAPE_INDEX).as_chunks::<SHAPE_ENTRY>();

@@ -131,6 +131,13 @@ impl Default for Hits {
 }
 
 impl Hits {
+    /// What was found out about the set so far holds no more, since another follows.
+    pub fn forget_set(&mut self) {
+        self.seen.clear();
+        self.withheld.clear();
+        self.quiet_names.fill(0);
+    }
+
     /// Begins a new scope.
     #[inline]
     pub fn begin(&mut self) {

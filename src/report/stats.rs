@@ -37,6 +37,10 @@ pub struct Stats {
     pub captures: Vec<Capture>,
     /// Threads that followed flows.
     pub workers: usize,
+    /// How often another set of indicators took over while packets came.
+    pub swaps: u64,
+    /// The longest time that this kept a worker from its packets, in seconds.
+    pub longest_swap_seconds: f64,
 }
 
 /// What became of the indicators.
@@ -89,6 +93,8 @@ impl Stats {
             peak_memory_bytes,
             captures,
             workers,
+            swaps,
+            longest_swap_seconds,
         } = other;
         add(&mut self.packets, packets);
         add(&mut self.bytes, bytes);
@@ -114,6 +120,8 @@ impl Stats {
         self.peak_memory_bytes = self.peak_memory_bytes.max(peak_memory_bytes);
         self.captures.extend(captures);
         self.workers = self.workers.max(workers);
+        add(&mut self.swaps, swaps);
+        self.longest_swap_seconds = self.longest_swap_seconds.max(longest_swap_seconds);
     }
 }
 
@@ -172,6 +180,8 @@ mod tests {
                 warnings: Vec::new(),
             }],
             workers: 2,
+            swaps: n,
+            longest_swap_seconds: 0.001,
         }
     }
 

@@ -155,6 +155,14 @@ impl Sensor {
         }
     }
 
+    /// From here on another set matches. Flows go on: what of them was looked at already is not
+    /// looked at again, and a file that is in transfer has the digests that were asked for when it
+    /// began.
+    pub fn set_matcher(&mut self, matcher: Arc<Matcher>) {
+        self.observer.set_matcher(Arc::clone(&matcher));
+        self.matcher = matcher;
+    }
+
     /// Brings what a packet of one of its shards will need into the cache. Called for some
     /// packets before they are handled, their waits for memory overlap.
     pub fn touch(&self, shard: u8, hash: u64, packet: &Packet) {

@@ -209,6 +209,11 @@ impl Observer {
         }
     }
 
+    pub(super) fn set_matcher(&mut self, matcher: Arc<Matcher>) {
+        self.matcher = matcher;
+        self.hits.forget_set();
+    }
+
     /// What follows is due to this packet.
     pub(super) const fn arrive(&mut self, arrival: &Arrival<'_>) {
         self.now = arrival.timestamp;

@@ -100,6 +100,44 @@ impl Temporal {
         }
     }
 
+    /// Goes on with another set: a pattern that is in it in the same version keeps what was
+    /// observed of it, and what was observed of others is forgotten.
+    pub fn set_set(&mut self, set: Arc<IndicatorSet>) {
+        let before = std::mem::replace(&mut self.set, set);
+        if self.tracks.is_empty() {
+            return;
+        }
+        let version = |set: &IndicatorSet, pattern| {
+            let details = set.details(pattern);
+            (details.id, details.modified, details.pattern)
+        };
+        let now_at: HashMap<_, u32> = self
+            .set
+            .patterns()
+            .map(|pattern| (version(&self.set, pattern), pattern))
+            .collect();
+        let mut moved: HashMap<u32, u32> = HashMap::new();
+        for (pattern, track) in std::mem::take(&mut self.tracks) {
+            match now_at.get(&version(&before, pattern)) {
+                // its window of validity is part of its shape
+                Some(now) if self.set.shape(*now).as_ref() == Some(track.shape()) => {
+                    moved.insert(pattern, *now);
+                    self.tracks.insert(*now, track);
+                }
+                _ => {
+                    self.kept -= track.len();
+                    self.bytes -= track.bytes();
+                }
+            }
+        }
+        self.eldest.retain_mut(|(pattern, _)| {
+            moved.get(pattern).is_some_and(|now| {
+                *pattern = *now;
+                true
+            })
+        });
+    }
+
     /// What was lost, by cause.
     pub const fn drops(&self) -> [(&'static str, u64); 2] {
         [

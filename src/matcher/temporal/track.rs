@@ -148,6 +148,11 @@ impl<O> Track<O> {
         }
     }
 
+    /// What it follows.
+    pub(super) const fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
     /// Observations that are kept.
     pub(super) fn len(&self) -> usize {
         self.kept.len()
