@@ -45,7 +45,7 @@
 //! | 6 | [`matcher`]: the compiled set and its engines |
 //! | 7 | [`verdict`], [`sighting`]: what to do about a match; what to tell of it |
 //! | 8 | [`exchange`], [`report`]: formats in; events, statistics and tables out |
-//! | 9 | [`sensor`], then [`daemon`], then [`cli`]: assembly |
+//! | 9 | [`sensor`], then [`config`], then [`daemon`], then [`cli`]: assembly |
 //!
 //! A new protocol is a file in [`protocol`] and a line in
 //! [`protocol::registry`]; a new format of indicators is a loader in
@@ -77,6 +77,8 @@ pub mod exchange;
 pub mod report;
 
 pub mod sensor;
+
+pub mod config;
 
 pub mod daemon;
 

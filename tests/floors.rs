@@ -20,7 +20,7 @@ const FLOORS: [&[&[&str]]; 10] = [
     /* 6 look-up        */ &[&["matcher"]],
     /* 7 consequences   */ &[&["verdict", "sighting"]],
     /* 8 edges          */ &[&["exchange", "report"]],
-    /* 9 assembly       */ &[&["sensor"], &["daemon"], &["cli"]],
+    /* 9 assembly       */ &[&["sensor"], &["config"], &["daemon"], &["cli"]],
 ];
 
 /// Where a module stands: its floor, and its cell within.

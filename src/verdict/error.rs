@@ -60,7 +60,7 @@ impl fmt::Display for RulesError {
 impl std::error::Error for RulesError {}
 
 /// Text from a file within a message: on one line, and not too long.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let mut shown: String = text
         .chars()
         .take(MAX_QUOTED)
@@ -88,7 +88,7 @@ fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&
 
 /// Rewrites serde's "unknown field `a`, expected one of `b`, `c`" so that it
 /// names the nearest of the known ones; other messages stay as they are.
-fn advise(message: &str) -> String {
+pub(crate) fn advise(message: &str) -> String {
     let message = message.trim().replace('\n', "; ");
     let what = match message.split('`').next() {
         Some("unknown field ") => "key",
@@ -104,7 +104,7 @@ fn advise(message: &str) -> String {
 }
 
 /// Says that a word is none of the known ones, and which of them is likely meant.
-pub(super) fn unknown(what: &str, word: &str, known: &[&str]) -> String {
+pub(crate) fn unknown(what: &str, word: &str, known: &[&str]) -> String {
     match nearest(word, known.iter().copied()) {
         Some(meant) => format!("unknown {what} {}; did you mean `{meant}`?", quoted(word)),
         None => format!(
@@ -116,7 +116,7 @@ pub(super) fn unknown(what: &str, word: &str, known: &[&str]) -> String {
 }
 
 /// Line and column of a byte offset, both from 1.
-fn position(text: &str, offset: usize) -> (usize, usize) {
+pub(crate) fn position(text: &str, offset: usize) -> (usize, usize) {
     let offset = text.floor_char_boundary(offset.min(text.len()));
     let before = text.get(..offset).unwrap_or_default();
     let line = before.rsplit('\n').next().unwrap_or_default();

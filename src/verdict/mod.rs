@@ -13,8 +13,13 @@ mod wildcard;
 
 pub use allowlist::AllowlistEntry;
 pub use error::RulesError;
+pub(crate) use error::advise;
+pub(crate) use error::position;
+pub(crate) use error::quoted;
+pub(crate) use error::unknown;
 pub use policy::Matching;
 pub use policy::Subdomains;
+pub(crate) use policy::marking;
 
 use crate::indicator::Details;
 use crate::matcher::Evidence;

@@ -466,7 +466,7 @@ fn place(name: &str) -> Result<Wildcard, String> {
 }
 
 /// A TLP level, of version 1 or 2, or "unmarked".
-fn marking(name: &str) -> Result<Option<Tlp>, String> {
+pub(crate) fn marking(name: &str) -> Result<Option<Tlp>, String> {
     match Tlp::from_label(name) {
         None if name != "unmarked" => {
             Err(unknown("marking", name, &MARKINGS.map(|(_, name)| name)))
