@@ -413,4 +413,3 @@ impl Config {
         parts::read(&source)
     }
 }
-

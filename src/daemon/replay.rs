@@ -25,6 +25,7 @@ use crate::packet::LinkType;
 use crate::packet::Outcome;
 use crate::packet::Packet;
 use crate::packet::flow_hash;
+use crate::packet::flow_shard;
 use crate::report::stats::Stats;
 use crate::sensor::Arrival;
 use crate::sensor::Counters;
@@ -59,9 +60,8 @@ const QUEUE: usize = 4;
 /// under way at once.
 const TOUCHED: usize = 16;
 
-/// The shard of a flow must not depend on the run, so this hash has a fixed key; the flow table
-/// has a secret one of its own.
-const SHARD_KEY: HashKey = HashKey::new([0x5741_5443_4850_4F53, 0x5420_5348_4152_4453]);
+/// [`flow_shard`] gives as many.
+const _: () = assert!(SHARDS == 64);
 
 /// What to replay and how.
 pub struct Replay {
@@ -244,6 +244,8 @@ struct Reader {
     /// A batch that a capture's end left unused.
     spare: Option<Batch>,
     workers: usize,
+    /// By shard: a look-up where the remainder of a division would take as long as a hash.
+    worker_of: [u8; SHARDS],
     decoder: Decoder,
     table_key: HashKey,
     swaps: Sender<Swap>,
@@ -270,6 +272,7 @@ impl Reader {
             free,
             spare: None,
             workers,
+            worker_of: std::array::from_fn(|shard| (shard % workers) as u8),
             decoder: Decoder::new(),
             table_key: HashKey::new([draw(1), draw(2)]),
             swaps,
@@ -427,7 +430,7 @@ impl Reader {
             let headers = self.decoder.tunnels();
             let at = (tunnels.len() as u32, headers.len() as u8);
             tunnels.extend_from_slice(headers);
-            let shard = (flow_hash(&packet, &SHARD_KEY) >> 32) as u8 % SHARDS as u8;
+            let shard = flow_shard(&packet);
             let record = Record {
                 packet,
                 timestamp: frame.timestamp,
@@ -436,7 +439,8 @@ impl Reader {
                 tunnels: at,
                 shard,
             };
-            if let Some(queue) = packets.get_mut(usize::from(shard) % self.workers) {
+            let worker = self.worker_of.get(usize::from(shard)).copied();
+            if let Some(queue) = packets.get_mut(usize::from(worker.unwrap_or_default())) {
                 queue.push(record);
             }
         }

@@ -68,6 +68,8 @@ pub enum Place {
     DnsQuery,
     /// A record of a DNS message.
     DnsAnswer,
+    /// What a host calls itself when it asks for an address.
+    DhcpHostName,
     /// The server name of a TLS ClientHello.
     TlsSni,
     /// A TLS ClientHello as a whole (its fingerprint).
@@ -118,7 +120,7 @@ pub enum Place {
 
 impl Place {
     /// Every place, in the order of their declaration.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::FlowSrc,
         Self::FlowDst,
         Self::FlowTunnelSrc,
@@ -126,6 +128,7 @@ impl Place {
         Self::Flow,
         Self::DnsQuery,
         Self::DnsAnswer,
+        Self::DhcpHostName,
         Self::TlsSni,
         Self::TlsClientHello,
         Self::TlsServerHello,
@@ -161,6 +164,7 @@ impl Place {
             Self::Flow => "flow",
             Self::DnsQuery => "dns.query",
             Self::DnsAnswer => "dns.answer",
+            Self::DhcpHostName => "dhcp.host_name",
             Self::TlsSni => "tls.sni",
             Self::TlsClientHello => "tls.client_hello",
             Self::TlsServerHello => "tls.server_hello",
@@ -192,7 +196,11 @@ impl Place {
     pub const fn names_only(self) -> bool {
         matches!(
             self,
-            Self::DnsAnswer | Self::HttpHeader | Self::SmtpHeader | Self::SmtpLink
+            Self::DnsAnswer
+                | Self::DhcpHostName
+                | Self::HttpHeader
+                | Self::SmtpHeader
+                | Self::SmtpLink
         )
     }
 }

@@ -33,6 +33,20 @@ pub fn flow_hash(packet: &Packet, key: &HashKey) -> u64 {
     fold(first ^ rest ^ k1, second ^ k0.rotate_left(32) ^ ODD)
 }
 
+/// A number of 6 bits from addresses and ports, the same for both directions and in every run.
+///
+/// It chooses the shard of a flow, which must not hang on the run; whoever sends traffic can
+/// therefore aim at a shard, but not at a slot of its table, which [`flow_hash`] chooses.
+#[inline]
+pub fn flow_shard(packet: &Packet) -> u8 {
+    let both = packet.source.bits() ^ packet.destination.bits();
+    let ports = u64::from(packet.source_port ^ packet.destination_port);
+    let mixed = (both as u64 ^ ((both >> 64) as u64).rotate_left(32)).wrapping_mul(ODD);
+    // what the multiplication brought to the top goes down again, to be spread once more
+    let mixed = (mixed ^ mixed >> 32 ^ ports << 16).wrapping_mul(SALT | 1);
+    (mixed >> 58) as u8
+}
+
 fn fold(a: u64, b: u64) -> u64 {
     let product = u128::from(a) * u128::from(b);
     product as u64 ^ (product >> 64) as u64
@@ -97,6 +111,35 @@ mod tests {
             };
             assert_ne!(flow_hash(&there, &key), flow_hash(&udp, &key));
         }
+    }
+
+    #[test]
+    fn shards_are_even_and_the_same_for_both_directions() {
+        let mut shards = [0_u32; 64];
+        for seed in 0..64_000 {
+            let there = packet(seed);
+            let back = Packet {
+                source: there.destination,
+                destination: there.source,
+                source_port: there.destination_port,
+                destination_port: there.source_port,
+                ..there
+            };
+            assert_eq!(flow_shard(&there), flow_shard(&back));
+            shards[usize::from(flow_shard(&there))] += 1;
+        }
+        // one client and one server, as in a test of throughput
+        for port in 1_024..65_024 {
+            let flow = Packet {
+                source_port: port,
+                ..packet(2)
+            };
+            shards[usize::from(flow_shard(&flow))] += 1;
+        }
+        assert!(
+            shards.iter().all(|n| (1_700..2_300).contains(n)),
+            "{shards:?}"
+        );
     }
 
     #[test]

@@ -35,6 +35,7 @@ pub use fragment::MAX_DATAGRAMS;
 pub use fragment::MAX_FRAGMENT_MEMORY;
 pub use hash::HashKey;
 pub use hash::flow_hash;
+pub use hash::flow_shard;
 pub use link::LinkType;
 
 use crate::time::Timestamp;

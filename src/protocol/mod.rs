@@ -7,6 +7,7 @@
 //! [`Wants`] asks for, bounds what it buffers by named constants, and reports
 //! odd or evasive traffic as [`Anomaly`] values, never as errors or panics.
 
+pub mod dhcp;
 pub mod digest;
 pub mod dns;
 pub mod ftp;

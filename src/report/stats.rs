@@ -199,7 +199,7 @@ mod tests {
                 r#""withheld":{"not_yet_valid":3,"expired":6}},"#,
                 r#""load_seconds":0.5,"process_seconds":2.0,"peak_memory_bytes":2,"#,
                 r#""captures":[{"file":"1.pcap","warnings":[]},"#,
-                r#"{"file":"2.pcap","warnings":[]}],"workers":2}"#
+                r#"{"file":"2.pcap","warnings":[]}],"workers":2,"swaps":3,"longest_swap_seconds":0.001}"#
             )
         );
     }

@@ -454,6 +454,7 @@ fn affected(found: &Match) -> IpAddr {
         | Place::FlowTunnelDst
         | Place::Flow
         | Place::DnsQuery
+        | Place::DhcpHostName
         | Place::TlsSni
         | Place::TlsClientHello
         | Place::QuicSni

@@ -484,11 +484,11 @@ pub(super) fn handle_datagram(
         flow.state.app_proto = Some("quic");
         flow.state.stream = Stream::Quic(Box::new(QuicParser::new()));
     }
-    let unknown = match &mut flow.state.stream {
-        Stream::Datagrams { unknown } => unknown,
+    match &flow.state.stream {
+        Stream::Datagrams { .. } => {}
         Stream::Quic(_) => return handle_quic(flow, direction, payload, observer),
         Stream::Tcp(_) | Stream::Ignored { .. } => return,
-    };
+    }
     if dns::probe_datagram(payload) == Probe::Certain
         && let Ok(message) = DnsMessage::parse(payload)
     {
@@ -508,7 +508,16 @@ pub(super) fn handle_datagram(
         observer.observe(Message::Dns(message), direction, &mut facts);
         return;
     }
-    if flow.state.app_proto.is_none() {
+    let ports = (flow.key.low.port(), flow.key.high.port());
+    let mut facts = FlowFacts::of(flow);
+    if flow.state.app_proto.is_none_or(|name| name == "dhcp")
+        && observer.observe_dhcp(payload, ports, direction, &mut facts)
+    {
+        flow.state.app_proto = facts.app_proto;
+        flow.state.protocol_told = facts.protocol_told;
+        return;
+    }
+    if let (None, Stream::Datagrams { unknown }) = (flow.state.app_proto, &mut flow.state.stream) {
         *unknown += 1;
         if *unknown >= MAX_UNKNOWN_DATAGRAMS {
             let mut facts = FlowFacts::of(flow);

@@ -17,12 +17,14 @@ use crate::matcher::object::hex;
 use crate::matcher::set::KeyKind;
 use crate::observable::ObservableType;
 use crate::observable::Place;
+use crate::observable::name;
 use crate::packet::AddressPair;
 use crate::protocol::File;
 use crate::protocol::FileName;
 use crate::protocol::Hashes;
 use crate::protocol::Message;
 use crate::protocol::Wants;
+use crate::protocol::dhcp;
 use crate::protocol::dns::DnsItem;
 use crate::protocol::dns::DnsMessage;
 use crate::protocol::dns::NameBuffers;
@@ -38,6 +40,7 @@ use crate::sensor::Placed;
 use crate::sensor::application::FlowState;
 use crate::time::Timestamp;
 use siphasher::sip::SipHasher13;
+use std::borrow::Cow;
 use std::hash::Hasher;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -374,6 +377,37 @@ impl Observer {
         if let Some(anomaly) = anomaly {
             self.note_anomaly(anomaly.0);
         }
+    }
+
+    /// Whether a datagram is one by which a host asks for an address; what it calls itself is
+    /// observed. `ports` are those of its flow.
+    pub(super) fn observe_dhcp(
+        &mut self,
+        payload: &[u8],
+        ports: (u16, u16),
+        direction: Direction,
+        facts: &mut FlowFacts,
+    ) -> bool {
+        let mut names: Vec<String> = Vec::new();
+        let is_client = dhcp::client_names(payload, ports, &mut |name| {
+            names.extend(name::normalise(name).map(Cow::into_owned));
+        });
+        if !is_client {
+            return false;
+        }
+        facts.app_proto = Some("dhcp");
+        self.observe_protocol_once(facts);
+        self.note_transaction("dhcp");
+        let matcher = Arc::clone(&self.matcher);
+        self.hits.begin();
+        for name in &names {
+            matcher.domain(name, &[], self.now, &mut self.hits);
+            if self.hits.any_fresh() {
+                let sight = Sight::new(ObservableType::DomainName, name, Place::DhcpHostName);
+                self.report(&sight, facts, direction);
+            }
+        }
+        true
     }
 
     fn observe_client_hello(&mut self, hello: &ClientHello<'_>, facts: &FlowFacts) {

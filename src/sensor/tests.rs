@@ -173,3 +173,39 @@ fn large_windows_in_one_shard_leave_the_others_alone() {
     }
     assert_eq!(sensor.counters().drops["parser-memory-full"], 24);
 }
+
+#[test]
+fn hosts_are_known_by_what_they_call_themselves() {
+    let mut sensor = sensor("[domain-name:value = 'laptop']");
+    let mut payload = vec![0; 236];
+    payload[..3].copy_from_slice(&[1, 1, 6]);
+    payload.extend(b"\x63\x82\x53\x63\x35\x01\x01\x0c\x06LAPTOP\xff");
+    let ends = [(Address::v4(0), 68), (Address::v4(!0), 67)];
+    let packet = Packet {
+        source: ends[0].0,
+        source_port: ends[0].1,
+        destination: ends[1].0,
+        destination_port: ends[1].1,
+        protocol: Packet::UDP,
+        ..Packet::default()
+    };
+    for position in 0..2 {
+        sensor.handle_packet(&Arrival {
+            timestamp: Timestamp::MIN,
+            position,
+            shard: 0,
+            hash: 1,
+            packet: &packet,
+            payload: &payload,
+            tunnels: &[],
+        });
+    }
+    let found = sensor.drain();
+    // once a message
+    assert_eq!(found.len(), 2);
+    let first = &found[0].found;
+    assert_eq!(first.observable.place.as_str(), "dhcp.host_name");
+    assert_eq!(first.observable.value, "laptop");
+    assert_eq!(first.flow.app_proto, Some("dhcp"));
+    assert_eq!(sensor.counters().transactions.get("dhcp"), Some(&2));
+}
