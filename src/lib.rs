@@ -44,7 +44,7 @@
 //! | 5 | [`observable`], then [`indicator`]: typed values; what is looked for, as meaning |
 //! | 6 | [`matcher`]: the compiled set and its engines |
 //! | 7 | [`verdict`], [`sighting`]: what to do about a match; what to tell of it |
-//! | 8 | [`exchange`], [`report`]: formats in; events, statistics and tables out |
+//! | 8 | [`exchange`], [`report`], [`store`]: formats in; events, statistics and tables out; what is kept |
 //! | 9 | [`sensor`], then [`config`], then [`daemon`], then [`cli`]: assembly |
 //!
 //! A new protocol is a file in [`protocol`] and a line in
@@ -75,6 +75,7 @@ pub mod verdict;
 
 pub mod exchange;
 pub mod report;
+pub mod store;
 
 pub mod sensor;
 

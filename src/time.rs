@@ -1,5 +1,7 @@
 //! Capture time. Nothing below the edges reads a clock: time is an argument.
 
+use serde::Deserialize;
+use serde::Serialize;
 use std::fmt;
 use std::ops::Add;
 use std::time::Duration;
@@ -7,7 +9,11 @@ use std::time::Duration;
 /// Nanoseconds since 1970-01-01T00:00:00Z, leap seconds not counted.
 ///
 /// Covers 1970 to 2554; instants outside are clamped to the nearest end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// Serialises as that number.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
 pub struct Timestamp(u64);
 
 const SECOND: u64 = 1_000_000_000;

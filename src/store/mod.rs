@@ -1,0 +1,263 @@
+//! What a sensor keeps: the last good sets of its exchanges with their cursors, and the outbox of
+//! what is to be told.
+//!
+//! One folder, its own format over plain files. Its parts move bytes and know nothing of STIX.
+//! What it promises: a process that is killed at any moment, or a machine that loses power, leaves
+//! what was committed and nothing of what was not.
+//!
+//! - A file is replaced as a whole ([`replace`]): written beside its place, synced, renamed.
+//! - A source ([`SourceStore`]) is a manifest and the segments that it names. Pages and the cursor
+//!   that follows them become true together, when the manifest is replaced.
+//! - The outbox ([`Outbox`]) is a journal of records with checksums. One that was cut off at the
+//!   end is as if it had never been written; whoever needs to be sure calls [`Outbox::sync`].
+//!
+//! What is damaged is set aside under the name `….corrupt` and told, and the rest goes on.
+
+mod journal;
+mod outbox;
+mod refuted;
+mod replace;
+mod segment;
+mod source;
+
+#[cfg(test)]
+mod tests;
+
+pub use outbox::Counts;
+pub use outbox::Due;
+pub use outbox::MAX_PENDING;
+pub use outbox::MAX_PENDING_BYTES;
+pub use outbox::Outbox;
+pub use outbox::Outcome;
+pub use outbox::Parcel;
+pub use outbox::Put;
+pub use refuted::Refuted;
+pub use refuted::RefutedEntry;
+pub use replace::replace;
+pub use segment::Documents;
+pub use source::Mode;
+pub use source::Segment;
+pub use source::SourceMeta;
+pub use source::SourceStore;
+pub use source::Staging;
+
+use std::fs;
+use std::fs::DirBuilder;
+use std::fs::File;
+use std::fs::TryLockError;
+use std::io;
+use std::io::Read;
+use std::io::Seek;
+use std::io::Write;
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::path::PathBuf;
+
+/// What cannot be kept or read back.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The system says no.
+    #[error("{}: {error}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// Another process holds the folder.
+    #[error(
+        "{}: in use by another watchpost{holder}; end it, or name another folder with --state",
+        path.display()
+    )]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+        /// Its process id in brackets; empty where it is not known.
+        holder: String,
+    },
+    /// A later version of the program wrote it.
+    #[error(
+        "{}: written by a newer watchpost; run that version, or name another folder with --state",
+        path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is none of ours.
+    #[error(
+        "{}: not a state folder of watchpost, and not empty; name another with --state",
+        path.display()
+    )]
+    Foreign {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The outbox can take no more.
+    #[error(
+        "the outbox is full ({parcels} sightings, {bytes} bytes wait): send them with 'watchpost \
+         exchange push', or see 'watchpost exchange status' for why they wait"
+    )]
+    Full {
+        /// Sightings that wait.
+        parcels: usize,
+        /// Their bytes.
+        bytes: u64,
+    },
+}
+
+impl StoreError {
+    /// An error of the system about a path.
+    fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |error| Self::Io { path, error }
+    }
+}
+
+/// The folder of a sensor.
+#[derive(Debug)]
+pub struct State {
+    folder: PathBuf,
+    /// Held while this lives; `None`: it was opened to be read.
+    lock: Option<File>,
+}
+
+/// First bytes of the file that says what the folder is; its version follows.
+const FORMAT: &str = "watchpost state ";
+
+/// The version of the folder's layout.
+const VERSION: u32 = 1;
+
+impl State {
+    /// Opens a folder to write, and makes it where it is not there, for its owner alone. Nobody
+    /// else can write until this is dropped.
+    ///
+    /// # Errors
+    /// When another process holds it, it is not ours, or the system says no.
+    pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(StoreError::io(folder))?;
+        Self::check_format(folder, true)?;
+        let path = folder.join("lock");
+        let mut lock = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(StoreError::io(&path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                // who it is helps, but may not be readable
+                let _ = (&lock).take(32).read_to_string(&mut holder);
+                let known = holder.trim().parse::<u32>().ok();
+                return Err(StoreError::InUse {
+                    path: folder.to_owned(),
+                    holder: known.map_or_else(String::new, |pid| format!(" (process {pid})")),
+                });
+            }
+            Err(TryLockError::Error(error)) => return Err(StoreError::io(&path)(error)),
+        }
+        lock.set_len(0)
+            .and_then(|()| lock.rewind())
+            .and_then(|()| lock.write_all(format!("{}\n", std::process::id()).as_bytes()))
+            .map_err(StoreError::io(&path))?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            lock: Some(lock),
+        })
+    }
+
+    /// Opens a folder to read, also while another process holds it.
+    ///
+    /// # Errors
+    /// When it is not there or not ours, or the system says no.
+    pub fn open_shared(folder: &Path) -> Result<Self, StoreError> {
+        Self::check_format(folder, false)?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            lock: None,
+        })
+    }
+
+    /// Checks that the folder is ours and of this version, or makes it so where it is empty.
+    fn check_format(folder: &Path, make: bool) -> Result<(), StoreError> {
+        let path = folder.join("format");
+        let text = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && make => {
+                let mut entries = fs::read_dir(folder).map_err(StoreError::io(folder))?;
+                if entries.next().is_some() {
+                    return Err(StoreError::Foreign {
+                        path: folder.to_owned(),
+                    });
+                }
+                let text = format!("{FORMAT}{VERSION}\n");
+                return replace(&path, &[text.as_bytes()]).map_err(StoreError::io(&path));
+            }
+            read => read.map_err(StoreError::io(&path))?,
+        };
+        let version = text.strip_prefix(FORMAT).map(str::trim);
+        match version.and_then(|version| version.parse::<u32>().ok()) {
+            None => Err(StoreError::Foreign {
+                path: folder.to_owned(),
+            }),
+            Some(version) if version > VERSION => Err(StoreError::Newer { path }),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Whether this may write.
+    pub const fn is_exclusive(&self) -> bool {
+        self.lock.is_some()
+    }
+
+    /// The place of a file of this name in the folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// What is kept of a collection of an exchange; of an exchange without collections under an
+    /// empty name. Nothing is written before something is committed.
+    ///
+    /// # Errors
+    /// When the system says no. What is damaged is told by [`SourceStore::damages`].
+    pub fn source(&self, exchange: &str, collection: &str) -> Result<SourceStore, StoreError> {
+        SourceStore::open(
+            &self.folder.join("sources"),
+            exchange,
+            collection,
+            self.is_exclusive(),
+        )
+    }
+
+    /// Exchange and collection of everything that is kept, in order of their names.
+    ///
+    /// # Errors
+    /// When the system says no.
+    pub fn sources(&self) -> Result<Vec<(String, String)>, StoreError> {
+        source::list(&self.folder.join("sources"))
+    }
+
+    /// What waits to be told.
+    ///
+    /// # Errors
+    /// When the system says no.
+    pub fn outbox(&self) -> Result<Outbox, StoreError> {
+        Outbox::open(&self.folder.join("outbox.journal"), self.is_exclusive())
+    }
+
+    /// Indicators that an operator calls false.
+    ///
+    /// # Errors
+    /// When the system says no.
+    pub fn refuted(&self) -> Result<Refuted, StoreError> {
+        Refuted::open(&self.folder.join("refuted.json"), self.is_exclusive())
+    }
+}
