@@ -2,6 +2,7 @@
 
 use crate::verdict::advise;
 use crate::verdict::position;
+use crate::verdict::quoted;
 use std::fmt;
 use std::path::Path;
 use std::path::PathBuf;
@@ -76,7 +77,14 @@ impl Source<'_> {
 
     /// What the TOML reader says, with the nearest known key or value.
     pub(super) fn toml(&self, error: &toml::de::Error) -> ConfigError {
-        let offset = error.span().map_or(0, |span| span.start);
-        self.at(offset, advise(error.message()))
+        let span = error.span().unwrap_or_default();
+        let problem = match error.message() {
+            "duplicate key" => {
+                let key = self.text.get(span.clone()).unwrap_or_default();
+                format!("{} is here a second time: keep one", quoted(key))
+            }
+            message => advise(message),
+        };
+        self.at(span.start, problem)
     }
 }

@@ -414,3 +414,5 @@ impl Config {
     }
 }
 
+#[cfg(test)]
+mod tests;

@@ -192,7 +192,7 @@ pub(super) fn url(text: &str) -> Result<(Url, Reach), String> {
     }
     let (host, port) = match authority.strip_prefix('[') {
         Some(bracketed) => {
-            let (host, port) = bracketed.split_once(']').unwrap_or((bracketed, "?"));
+            let (host, port) = bracketed.split_once(']').unwrap_or_default();
             let address = host.parse::<Ipv6Addr>().ok().map(IpAddr::V6);
             (address.map(|a| a.is_loopback()), port)
         }
@@ -321,18 +321,31 @@ pub(super) fn network(text: &str) -> Result<IpNet, String> {
 
 /// Reads a value that must never be blocked: an address, a network, or a domain name.
 pub(super) fn never(text: &str) -> Result<Never, String> {
-    if text.contains('/') || text.contains(':') || text.parse::<IpAddr>().is_ok() {
+    let address = text.split('/').next().unwrap_or_default();
+    if address.parse::<IpAddr>().is_ok() {
         return network(text).map(Never::Network);
     }
     let rest = text.strip_prefix("*.").or_else(|| text.strip_prefix('.'));
-    domain(rest.unwrap_or(text)).map(|name| Never::Name {
-        name,
-        below: rest.is_some(),
-    })
+    match domain(rest.unwrap_or(text)) {
+        Some(name) => Ok(Never::Name {
+            name,
+            below: rest.is_some(),
+        }),
+        None => Err(format!(
+            "{} is no address, network or domain name",
+            quoted(text)
+        )),
+    }
 }
 
-/// Reads a domain name: in normal form, and none that a firewall or resolver reads otherwise.
-pub(super) fn domain(text: &str) -> Result<String, String> {
+/// Reads a domain that stands for everything below it as well; `.` or `*.` may go before it.
+pub(super) fn internal_domain(text: &str) -> Result<String, String> {
+    let rest = text.strip_prefix("*.").or_else(|| text.strip_prefix('.'));
+    domain(rest.unwrap_or(text)).ok_or_else(|| format!("{} is no domain name", quoted(text)))
+}
+
+/// A domain name in normal form; `None` for what a resolver would read as something else.
+fn domain(text: &str) -> Option<String> {
     let is_lawful = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
     name::normalise(text)
         .filter(|name| name.bytes().all(is_lawful))
@@ -341,7 +354,6 @@ pub(super) fn domain(text: &str) -> Result<String, String> {
         // 192.0.2 is a slip, not a name
         .filter(|name| !name.bytes().all(|b| b.is_ascii_digit() || b == b'.'))
         .map(Cow::into_owned)
-        .ok_or_else(|| format!("{} is no address, network or domain name", quoted(text)))
 }
 
 /// Checks the name of an environment variable.
