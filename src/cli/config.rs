@@ -13,6 +13,7 @@ use crate::config::DEFAULT_PATH;
 use crate::config::Exchange;
 use crate::config::Kind;
 use crate::config::Loaded;
+use crate::config::MAX_FILE_BYTES;
 use crate::config::MispQuery;
 use crate::config::Names;
 use crate::config::Privacy;
@@ -35,9 +36,6 @@ use std::time::Duration;
 
 /// Where the kernel shows its interfaces.
 const INTERFACES: &str = "/sys/class/net";
-
-/// Bytes of standard input that are read: one more than a configuration may have.
-const MAX_INPUT: u64 = (1 << 20) + 1;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -77,7 +75,7 @@ fn load(path: &Path) -> Result<Loaded, Failure> {
         let mut text = String::new();
         std::io::stdin()
             .lock()
-            .take(MAX_INPUT)
+            .take(MAX_FILE_BYTES + 1)
             .read_to_string(&mut text)
             .map_err(|e| Failure::Usage(format!("standard input cannot be read: {e}")))?;
         Config::parse("standard input", &text)

@@ -44,6 +44,8 @@ impl std::error::Error for ConfigError {}
 #[derive(Clone, Copy)]
 pub(super) struct Source<'a> {
     pub(super) file: &'a str,
+    /// Folder of relative paths.
+    pub(super) folder: &'a Path,
     pub(super) text: &'a str,
 }
 
@@ -69,8 +71,7 @@ impl Source<'_> {
 
     /// A path as it is meant: relative ones are so to the folder of the file.
     pub(super) fn absolute(&self, path: PathBuf) -> PathBuf {
-        let folder = Path::new(self.file).parent().unwrap_or(Path::new(""));
-        let joined = folder.join(path);
+        let joined = self.folder.join(path);
         // fails only without a working folder, and then no relative path leads anywhere
         std::path::absolute(&joined).unwrap_or(joined)
     }

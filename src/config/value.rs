@@ -162,7 +162,11 @@ pub(super) enum Reach {
 /// Checks the URL of an exchange (RFC 3986, no more of it than is needed): http or https, a host,
 /// no credentials, no fragment.
 pub(super) fn url(text: &str) -> Result<(Url, Reach), String> {
-    let shown = quoted(&without_query(text));
+    let shown = match text.contains('@') {
+        // it may hold a password, wherever that ends
+        true => "the address".to_owned(),
+        false => quoted(&without_query(text)),
+    };
     if text.len() > LONGEST_URL {
         return Err(format!("{shown} is longer than {LONGEST_URL} bytes"));
     }
@@ -184,7 +188,6 @@ pub(super) fn url(text: &str) -> Result<(Url, Reach), String> {
     }
     let authority = rest.split(['/', '?']).next().unwrap_or_default();
     if authority.contains('@') {
-        // the URL itself is not repeated: it may hold a password
         return Err(
             "credentials do not belong in a URL: use username with password_file, or token_file"
                 .into(),
@@ -219,20 +222,13 @@ pub(super) fn url(text: &str) -> Result<(Url, Reach), String> {
     Ok((Url(text.to_owned()), reach))
 }
 
-/// A web address without what may hold a secret: its query, and its user.
-fn without_query(text: &str) -> String {
-    let (address, has_query) = match text.split_once('?') {
-        Some((address, _)) => (address, true),
-        None => (text, false),
-    };
-    let (scheme, rest) = match address.split_once("://") {
-        Some((scheme, rest)) => (scheme, rest),
-        None => ("", address),
-    };
-    let rest = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
-    let scheme_end = if scheme.is_empty() { "" } else { "://" };
-    let query = if has_query { "?…" } else { "" };
-    format!("{scheme}{scheme_end}{rest}{query}")
+/// A web address without what may hold a secret: what follows its path.
+fn without_query(text: &str) -> Cow<'_, str> {
+    match text.find(['?', '#']) {
+        // both are one byte
+        Some(end) => Cow::Owned(format!("{}…", text.get(..=end).unwrap_or_default())),
+        None => Cow::Borrowed(text),
+    }
 }
 
 fn is_host(host: &str) -> bool {

@@ -94,6 +94,68 @@ fn mutations_never_panic() {
     assert!(accepted > 100 && refused > 100, "{accepted} {refused}");
 }
 
+/// A key that is accepted and read by nothing would be a promise that is not kept.
+#[test]
+fn every_key_is_read() {
+    let mut cases = Vec::new();
+    for (part, keys) in [
+        ("sensor", &key::SENSOR[..]),
+        ("rules", &key::RULES),
+        ("privacy", &key::PRIVACY),
+        ("block", &key::BLOCK),
+    ] {
+        for key in keys {
+            let sensor = match part {
+                "sensor" => "",
+                _ => "[sensor]\nname = \"a\"\n",
+            };
+            // a sensor needs its name
+            let name = match (part, *key) {
+                ("sensor", "name") | ("rules" | "privacy" | "block", _) => "",
+                _ => "name = \"a\"\n",
+            };
+            cases.push((*key, format!("{sensor}[{part}]\n{name}{key} = 0.5\n")));
+        }
+    }
+    for kind in key::KINDS {
+        let tables = ["query", "limits"];
+        let inner = [&key::QUERY[..], &key::LIMITS];
+        let mut keys: Vec<(&str, String)> = Vec::new();
+        for key in key::keys_of(kind) {
+            keys.push((key, format!("{key} = 0.5")));
+            if let Some(at) = tables.iter().position(|table| *table == key) {
+                keys.extend(
+                    inner[at]
+                        .iter()
+                        .map(|leaf| (*leaf, format!("{key}.{leaf} = 0.5"))),
+                );
+            }
+        }
+        for (key, line) in keys {
+            let mut text = "[sensor]\nname = \"a\"\n[[exchange]]\n".to_owned();
+            for (needed, value) in [
+                ("name", "a"),
+                ("kind", kind),
+                ("url", "https://a.example/"),
+                ("path", "a"),
+                ("token_file", "a"),
+            ] {
+                let has = key::keys_of(kind).contains(&needed);
+                if has && needed != key && (needed != "token_file" || kind == "misp") {
+                    text.push_str(&format!("{needed} = \"{value}\"\n"));
+                }
+            }
+            cases.push((key, format!("{text}{line}\n")));
+        }
+    }
+    assert!(cases.len() > 100);
+    for (key, text) in cases {
+        let error = Config::parse("watchpost.toml", &text).expect_err(&text);
+        let expected = format!("`{key}` takes ");
+        assert!(error.problem.starts_with(&expected), "{text}\n{error}");
+    }
+}
+
 #[test]
 fn deep_nesting_is_refused() {
     for open in ["[", "{a=", "a."] {
@@ -139,7 +201,11 @@ fn no_message_shows_a_secret() {
             format!("https://sensor:{SECRET}@a.example/"),
             format!("ftp://sensor:{SECRET}@a.example/"),
             format!("sensor:{SECRET}@a.example/"),
+            format!("https://sensor:{SECRET}?/@a.example/"),
+            format!("https://sensor:/?{SECRET}@a.example/"),
+            format!("https://{SECRET}@a.example/"),
             format!("https://a.example/?key={SECRET}"),
+            format!("https://a.example/#key={SECRET}"),
             format!("http://a.example/?key={SECRET}"),
             format!("https://a.example:0/?key={SECRET}"),
             format!("https:///?key={SECRET}"),
