@@ -82,7 +82,7 @@ Exchange ec3: TAXII server https://exchange.example/taxii2/
 collection 52892447-4d7e-4f70-b94d-d7f22742ff63
   held back   a set that loses more than 50 % of its indicators or has more than 10 times as \
 many, from 100 on
-  at most     1073741824 bytes, 5000000 objects a pull
+  at most     1,073,741,824 bytes, 5,000,000 objects a pull
 
 Exchange lists: files of {root}/lists
   read        every 15 minutes
@@ -91,7 +91,7 @@ end they end after 2 days
   goes back   sightings of indicators that are TLP:CLEAR or TLP:GREEN, to ec3
   held back   a set that loses more than 50 % of its indicators or has more than 10 times as \
 many, from 100 on
-  at most     1073741824 bytes, 5000000 objects a pull
+  at most     1,073,741,824 bytes, 5,000,000 objects a pull
 
 Privacy: of what is internal, in what leaves
   addresses   are left out
@@ -102,7 +102,7 @@ Blocking: a dry run; events say what would be blocked
   never       192.0.2.1, .example.org
   nor         networks wider than /16 and /48
   each for    1 hour, renewed by a living sensor
-  at most     10000 by one update
+  at most     10,000 by one update
 "
     );
     assert_eq!(ran.out, expected);

@@ -23,6 +23,7 @@ use crate::config::SecretSource;
 use crate::config::Sensor;
 use crate::config::check_private_file;
 use crate::indicator::Tlp;
+use crate::report::text::grouped;
 use crate::report::text::printable;
 use clap::Args;
 use std::fmt::Display;
@@ -275,7 +276,9 @@ fn describe_exchange(out: &mut String, exchange: &Exchange) {
         &format!(
             "a set that loses more than {} % of its indicators or has more than {} times as many, \
              from {} on",
-            limits.shrink_percent, limits.grow_factor, limits.at_least
+            limits.shrink_percent,
+            grouped(limits.grow_factor.into()),
+            grouped(limits.at_least)
         ),
     );
     line(
@@ -283,7 +286,8 @@ fn describe_exchange(out: &mut String, exchange: &Exchange) {
         "at most",
         &format!(
             "{} bytes, {} objects a pull",
-            limits.max_bytes, limits.max_objects
+            grouped(limits.max_bytes),
+            grouped(limits.max_objects)
         ),
     );
 }
@@ -293,8 +297,16 @@ fn describe_query(query: &MispQuery) -> String {
     if !query.types.is_empty() {
         let _ = write!(out, ", types {}", query.types.join(", "));
     }
-    if !query.tags.is_empty() {
-        let _ = write!(out, ", tagged {}", query.tags.join(" or "));
+    let (without, with): (Vec<&str>, Vec<&str>) = query
+        .tags
+        .iter()
+        .map(String::as_str)
+        .partition(|tag| tag.starts_with('!'));
+    if !with.is_empty() {
+        let _ = write!(out, ", tagged {}", with.join(" or "));
+    }
+    for tag in without {
+        let _ = write!(out, ", not tagged {}", tag.trim_start_matches('!'));
     }
     if query.to_ids {
         out.push_str(", for detection");
@@ -395,7 +407,7 @@ fn describe_block(out: &mut String, block: &Block) {
     line(out, "nor", &widest);
     let lease = format!("{}, renewed by a living sensor", spoken(block.lease));
     line(out, "each for", &lease);
-    let most = format!("{} by one update", block.max_add);
+    let most = format!("{} by one update", grouped(block.max_add));
     line(out, "at most", &most);
 }
 

@@ -2,9 +2,11 @@
 
 use super::error::ConfigError;
 use super::error::Source;
+use super::key;
 use super::key::LITERAL_SECRETS;
 use super::secret::SecretSource;
 use super::value;
+use crate::verdict::nearest;
 use crate::verdict::unknown;
 use std::collections::HashSet;
 use std::hash::Hash;
@@ -140,6 +142,7 @@ impl<'a> Section<'a> {
         let name: &str = key.get_ref();
         let problem = literal_secret(name, known)
             .or_else(|| explain(name))
+            .or_else(|| belongs_elsewhere(name, known))
             .unwrap_or_else(|| unknown("key", name, known));
         Err(self.source.at(key.span().start, problem))
     }
@@ -336,6 +339,14 @@ impl<'a> Section<'a> {
         };
         let problem = format!("`{key}` takes {expected}, not {found}");
         self.source.at(offset, problem)
+    }
+}
+
+/// Says where a key belongs, unless it is likelier a slip of one that belongs here.
+fn belongs_elsewhere(name: &str, known: &[&'static str]) -> Option<String> {
+    match nearest(name, known.iter().copied()) {
+        Some(_) => None,
+        None => key::part_of(name).map(|part| format!("`{name}` belongs to {part}")),
     }
 }
 

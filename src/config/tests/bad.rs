@@ -135,6 +135,18 @@ fn keys() {
             "4:1: unknown key `nam`; did you mean `name`?",
         ),
         (
+            "enforce = true".to_owned(),
+            "3:1: `enforce` belongs to [block]",
+        ),
+        (
+            format!("{TAXII}addresses = \"keep\""),
+            "7:1: `addresses` belongs to [privacy]",
+        ),
+        (
+            format!("{TAXII}max_bytes = 1"),
+            "7:1: `max_bytes` belongs to limits, as in limits.max_bytes",
+        ),
+        (
             "[privacy]\nprefix = 24".to_owned(),
             "4:1: unknown key `prefix`; did you mean `prefix_v4`?",
         ),
