@@ -29,6 +29,9 @@
 //! its like into a [`sighting`], the STIX object that goes back to the
 //! exchange the indicator came from.
 //!
+//! What a sensor watches, whom it hears and what may leave it, one file says,
+//! read whole and checked before anything starts ([`config`]).
+//!
 //! # The floors
 //!
 //! A module imports only from lower floors; `tests/floors.rs` holds the table

@@ -4,6 +4,7 @@
 //! source gave nothing, 3 something matched and `--fail-on-match` was given.
 
 mod compile;
+mod config;
 mod files;
 mod intel;
 mod manual;
@@ -42,6 +43,9 @@ enum Command {
     /// Look into indicators: check, compile, try
     #[command(subcommand)]
     Intel(IntelCommand),
+    /// Look into the configuration of a sensor
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Print a completion script for a shell
     Completions(manual::CompletionArguments),
     /// Print the manual pages, in roff: `watchpost man | man -l -`
@@ -56,6 +60,12 @@ enum IntelCommand {
     Compile(compile::Arguments),
     /// Evaluate a STIX pattern over observed data
     Try(intel::TryArguments),
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Say what a configuration means, and what of it cannot be used
+    Check(config::CheckArguments),
 }
 
 /// When to use colours.
@@ -107,6 +117,7 @@ pub fn run() -> ExitCode {
         Command::Intel(IntelCommand::Check(arguments)) => intel::check(&arguments, cli.color),
         Command::Intel(IntelCommand::Compile(arguments)) => compile::run(&arguments),
         Command::Intel(IntelCommand::Try(arguments)) => intel::try_pattern(&arguments),
+        Command::Config(ConfigCommand::Check(arguments)) => config::check(&arguments),
         Command::Completions(arguments) => manual::print_completions(&arguments),
         Command::Man => manual::print_manual(),
     };

@@ -2,6 +2,7 @@
 
 use crate::verdict::advise;
 use crate::verdict::position;
+use crate::verdict::quoted;
 use std::fmt;
 use std::path::Path;
 use std::path::PathBuf;
@@ -43,6 +44,8 @@ impl std::error::Error for ConfigError {}
 #[derive(Clone, Copy)]
 pub(super) struct Source<'a> {
     pub(super) file: &'a str,
+    /// Folder of relative paths.
+    pub(super) folder: &'a Path,
     pub(super) text: &'a str,
 }
 
@@ -68,15 +71,21 @@ impl Source<'_> {
 
     /// A path as it is meant: relative ones are so to the folder of the file.
     pub(super) fn absolute(&self, path: PathBuf) -> PathBuf {
-        let folder = Path::new(self.file).parent().unwrap_or(Path::new(""));
-        let joined = folder.join(path);
+        let joined = self.folder.join(path);
         // fails only without a working folder, and then no relative path leads anywhere
         std::path::absolute(&joined).unwrap_or(joined)
     }
 
     /// What the TOML reader says, with the nearest known key or value.
     pub(super) fn toml(&self, error: &toml::de::Error) -> ConfigError {
-        let offset = error.span().map_or(0, |span| span.start);
-        self.at(offset, advise(error.message()))
+        let span = error.span().unwrap_or_default();
+        let problem = match error.message() {
+            "duplicate key" => {
+                let key = self.text.get(span.clone()).unwrap_or_default();
+                format!("{} is here a second time: keep one", quoted(key))
+            }
+            message => advise(message),
+        };
+        self.at(span.start, problem)
     }
 }

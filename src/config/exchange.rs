@@ -151,16 +151,16 @@ fn read_kind_word(section: &mut Section<'_>) -> Result<&'static str, ConfigError
         let all = key::EXCHANGE.map(|(key, _)| key);
         section.check_keys(&all, |_| None)?;
         return Err(section.wrong(format!(
-            "[[exchange]] has no kind: write kind = \"taxii\", or one of {}",
-            key::KINDS.join(", ")
+            "[[exchange]] has no kind: write kind = \"{}\"",
+            key::KINDS.join("\" or \"")
         )));
     };
     let kind = kind.value;
     section.check_keys(&key::keys_of(kind), |name| {
         let kinds = key::kinds_of(name)?;
         Some(format!(
-            "`{name}` belongs to kind = {}; this exchange is {kind}",
-            kinds.join(", ")
+            "`{name}` belongs to kind = \"{}\"; this exchange is \"{kind}\"",
+            kinds.join("\", \"")
         ))
     })?;
     Ok(kind)

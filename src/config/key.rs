@@ -93,6 +93,25 @@ pub(super) const LITERAL_SECRETS: [&str; 13] = [
     "pseudonym_key",
 ];
 
+/// The part that a key belongs to; `None`: no key, or one of several parts.
+pub(super) fn part_of(key: &str) -> Option<&'static str> {
+    let exchange = EXCHANGE.map(|(name, _)| name);
+    let parts = [
+        ("[sensor]", &SENSOR[..]),
+        ("[rules]", &RULES),
+        ("[[exchange]]", &exchange),
+        ("query, as in query.tags", &QUERY),
+        ("limits, as in limits.max_bytes", &LIMITS),
+        ("[privacy]", &PRIVACY),
+        ("[block]", &BLOCK),
+    ];
+    let mut having = parts.into_iter().filter(|(_, keys)| keys.contains(&key));
+    match (having.next(), having.next()) {
+        (Some((part, _)), None) => Some(part),
+        _ => None,
+    }
+}
+
 /// The kinds that have a key of an exchange; `None`: no such key.
 pub(super) fn kinds_of(key: &str) -> Option<&'static [&'static str]> {
     EXCHANGE

@@ -34,7 +34,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// Bytes of a configuration: some hundred exchanges with long lists have a tenth of it.
-const MAX_FILE_BYTES: u64 = 1 << 20;
+pub const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// Exchanges of one sensor: each is a folder of the state and a task of its own.
 const MAX_EXCHANGES: usize = 256;
@@ -380,11 +380,13 @@ impl Config {
             let before = String::from_utf8_lossy(error.as_bytes().get(..at).unwrap_or_default());
             let source = Source {
                 file: &name,
+                folder: Path::new(""),
                 text: &before,
             };
             source.at(at, "not UTF-8 text: save it as UTF-8")
         })?;
-        let mut loaded = Self::parse(&name, &text)?;
+        let folder = path.parent().unwrap_or_else(|| Path::new(""));
+        let mut loaded = Self::parse_within(&name, folder, &text)?;
         if metadata.mode() & 0o002 != 0 {
             loaded.warnings.insert(
                 0,
@@ -402,14 +404,24 @@ impl Config {
     /// # Errors
     /// When it says what cannot be meant; the first such place is told.
     pub fn parse(file_name: &str, text: &str) -> Result<Loaded, ConfigError> {
+        let folder = Path::new(file_name)
+            .parent()
+            .unwrap_or_else(|| Path::new(""));
+        Self::parse_within(file_name, folder, text)
+    }
+
+    fn parse_within(file: &str, folder: &Path, text: &str) -> Result<Loaded, ConfigError> {
         if text.len() as u64 > MAX_FILE_BYTES {
             let problem = format!("more than {MAX_FILE_BYTES} bytes: is it the right file?");
-            return Err(ConfigError::whole(file_name, problem));
+            return Err(ConfigError::whole(file, problem));
         }
-        let source = Source {
-            file: file_name,
+        parts::read(&Source {
+            file,
+            folder,
             text: text.strip_prefix('\u{feff}').unwrap_or(text),
-        };
-        parts::read(&source)
+        })
     }
 }
+
+#[cfg(test)]
+mod tests;

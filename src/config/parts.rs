@@ -266,10 +266,7 @@ fn read_privacy(
     let names = section
         .word("names", &[("omit", Names::Omit), ("keep", Names::Keep)])?
         .unwrap_or(Names::Omit);
-    let internal_domains = values(section.texts("internal_domains", |text| {
-        let name = text.strip_prefix("*.").or_else(|| text.strip_prefix('.'));
-        value::domain(name.unwrap_or(text))
-    })?);
+    let internal_domains = values(section.texts("internal_domains", value::internal_domain)?);
     let window = section.text("window", |text| WINDOWS.read(text))?;
     if mode == Mode::Keep && exchanges.iter().any(Exchange::takes_sightings) {
         let text = "addresses = \"keep\": internal addresses leave with sightings";

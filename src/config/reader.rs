@@ -2,10 +2,11 @@
 
 use super::error::ConfigError;
 use super::error::Source;
+use super::key;
 use super::key::LITERAL_SECRETS;
 use super::secret::SecretSource;
 use super::value;
-use crate::verdict::quoted;
+use crate::verdict::nearest;
 use crate::verdict::unknown;
 use std::collections::HashSet;
 use std::hash::Hash;
@@ -86,7 +87,7 @@ impl<'a> Section<'a> {
                 table,
             })),
             DeValue::Array(_) => {
-                let problem = format!("there is one {title} only: write it with single brackets");
+                let problem = format!("there is one {title} only: no list, no double brackets");
                 Err(self.source.at(offset, problem))
             }
             other => Err(self.wrong_type(key, "a table", offset, &other)),
@@ -141,6 +142,7 @@ impl<'a> Section<'a> {
         let name: &str = key.get_ref();
         let problem = literal_secret(name, known)
             .or_else(|| explain(name))
+            .or_else(|| belongs_elsewhere(name, known))
             .unwrap_or_else(|| unknown("key", name, known));
         Err(self.source.at(key.span().start, problem))
     }
@@ -239,18 +241,14 @@ impl<'a> Section<'a> {
             return Err(self.wrong_type(key, "a whole number", offset, value.get_ref()));
         };
         let [least, most] = [*bounds.start(), *bounds.end()].map(|n| n.try_into().unwrap_or(0));
-        let digits = number.as_str();
-        let found = i64::from_str_radix(digits, number.radix())
+        let found = i64::from_str_radix(number.as_str(), number.radix())
             .ok()
             .filter(|number| (least..=most).contains(number))
             .and_then(|number| T::try_from(number).ok());
         match found {
             Some(value) => Ok(Some(Field { value, offset })),
             None => {
-                let problem = format!(
-                    "{key}: {} is out of bounds: from {least} to {most}",
-                    quoted(digits)
-                );
+                let problem = format!("{key}: a whole number from {least} to {most} is meant");
                 Err(self.source.at(offset, problem))
             }
         }
@@ -339,8 +337,16 @@ impl<'a> Section<'a> {
             DeValue::Array(_) => "a list",
             DeValue::Table(_) => "a table",
         };
-        let problem = format!("{key} takes {expected}, not {found}");
+        let problem = format!("`{key}` takes {expected}, not {found}");
         self.source.at(offset, problem)
+    }
+}
+
+/// Says where a key belongs, unless it is likelier a slip of one that belongs here.
+fn belongs_elsewhere(name: &str, known: &[&'static str]) -> Option<String> {
+    match nearest(name, known.iter().copied()) {
+        Some(_) => None,
+        None => key::part_of(name).map(|part| format!("`{name}` belongs to {part}")),
     }
 }
 

@@ -162,7 +162,11 @@ pub(super) enum Reach {
 /// Checks the URL of an exchange (RFC 3986, no more of it than is needed): http or https, a host,
 /// no credentials, no fragment.
 pub(super) fn url(text: &str) -> Result<(Url, Reach), String> {
-    let shown = quoted(&without_query(text));
+    let shown = match text.contains('@') {
+        // it may hold a password, wherever that ends
+        true => "the address".to_owned(),
+        false => quoted(&without_query(text)),
+    };
     if text.len() > LONGEST_URL {
         return Err(format!("{shown} is longer than {LONGEST_URL} bytes"));
     }
@@ -184,7 +188,6 @@ pub(super) fn url(text: &str) -> Result<(Url, Reach), String> {
     }
     let authority = rest.split(['/', '?']).next().unwrap_or_default();
     if authority.contains('@') {
-        // the URL itself is not repeated: it may hold a password
         return Err(
             "credentials do not belong in a URL: use username with password_file, or token_file"
                 .into(),
@@ -192,7 +195,7 @@ pub(super) fn url(text: &str) -> Result<(Url, Reach), String> {
     }
     let (host, port) = match authority.strip_prefix('[') {
         Some(bracketed) => {
-            let (host, port) = bracketed.split_once(']').unwrap_or((bracketed, "?"));
+            let (host, port) = bracketed.split_once(']').unwrap_or_default();
             let address = host.parse::<Ipv6Addr>().ok().map(IpAddr::V6);
             (address.map(|a| a.is_loopback()), port)
         }
@@ -219,20 +222,13 @@ pub(super) fn url(text: &str) -> Result<(Url, Reach), String> {
     Ok((Url(text.to_owned()), reach))
 }
 
-/// A web address without what may hold a secret: its query, and its user.
-fn without_query(text: &str) -> String {
-    let (address, has_query) = match text.split_once('?') {
-        Some((address, _)) => (address, true),
-        None => (text, false),
-    };
-    let (scheme, rest) = match address.split_once("://") {
-        Some((scheme, rest)) => (scheme, rest),
-        None => ("", address),
-    };
-    let rest = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
-    let scheme_end = if scheme.is_empty() { "" } else { "://" };
-    let query = if has_query { "?…" } else { "" };
-    format!("{scheme}{scheme_end}{rest}{query}")
+/// A web address without what may hold a secret: what follows its path.
+fn without_query(text: &str) -> Cow<'_, str> {
+    match text.find(['?', '#']) {
+        // both are one byte
+        Some(end) => Cow::Owned(format!("{}…", text.get(..=end).unwrap_or_default())),
+        None => Cow::Borrowed(text),
+    }
 }
 
 fn is_host(host: &str) -> bool {
@@ -321,18 +317,31 @@ pub(super) fn network(text: &str) -> Result<IpNet, String> {
 
 /// Reads a value that must never be blocked: an address, a network, or a domain name.
 pub(super) fn never(text: &str) -> Result<Never, String> {
-    if text.contains('/') || text.contains(':') || text.parse::<IpAddr>().is_ok() {
+    let address = text.split('/').next().unwrap_or_default();
+    if address.parse::<IpAddr>().is_ok() {
         return network(text).map(Never::Network);
     }
     let rest = text.strip_prefix("*.").or_else(|| text.strip_prefix('.'));
-    domain(rest.unwrap_or(text)).map(|name| Never::Name {
-        name,
-        below: rest.is_some(),
-    })
+    match domain(rest.unwrap_or(text)) {
+        Some(name) => Ok(Never::Name {
+            name,
+            below: rest.is_some(),
+        }),
+        None => Err(format!(
+            "{} is no address, network or domain name",
+            quoted(text)
+        )),
+    }
 }
 
-/// Reads a domain name: in normal form, and none that a firewall or resolver reads otherwise.
-pub(super) fn domain(text: &str) -> Result<String, String> {
+/// Reads a domain that stands for everything below it as well; `.` or `*.` may go before it.
+pub(super) fn internal_domain(text: &str) -> Result<String, String> {
+    let rest = text.strip_prefix("*.").or_else(|| text.strip_prefix('.'));
+    domain(rest.unwrap_or(text)).ok_or_else(|| format!("{} is no domain name", quoted(text)))
+}
+
+/// A domain name in normal form; `None` for what a resolver would read as something else.
+fn domain(text: &str) -> Option<String> {
     let is_lawful = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
     name::normalise(text)
         .filter(|name| name.bytes().all(is_lawful))
@@ -341,7 +350,6 @@ pub(super) fn domain(text: &str) -> Result<String, String> {
         // 192.0.2 is a slip, not a name
         .filter(|name| !name.bytes().all(|b| b.is_ascii_digit() || b == b'.'))
         .map(Cow::into_owned)
-        .ok_or_else(|| format!("{} is no address, network or domain name", quoted(text)))
 }
 
 /// Checks the name of an environment variable.

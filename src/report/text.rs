@@ -86,7 +86,7 @@ fn fitting(chars: impl Iterator<Item = char>, room: usize) -> impl Iterator<Item
 }
 
 /// A number in groups of three digits: `12,345`.
-pub(super) fn grouped(number: u64) -> String {
+pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, digit) in digits.chars().enumerate() {

@@ -73,7 +73,7 @@ pub(crate) fn quoted(text: &str) -> String {
 }
 
 /// The known word that `word` is most likely to be a slip of, if any is near.
-fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+pub(crate) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     if word.len() > MAX_COMPARED {
         return None;
     }

@@ -14,6 +14,7 @@ mod wildcard;
 pub use allowlist::AllowlistEntry;
 pub use error::RulesError;
 pub(crate) use error::advise;
+pub(crate) use error::nearest;
 pub(crate) use error::position;
 pub(crate) use error::quoted;
 pub(crate) use error::unknown;
