@@ -53,6 +53,9 @@ use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+use std::time::Instant;
 
 /// What cannot be kept or read back.
 #[derive(Debug, thiserror::Error)]
@@ -126,6 +129,9 @@ pub struct State {
 /// First bytes of the file that says what the folder is; its version follows.
 const FORMAT: &str = "watchpost state ";
 
+/// How long a folder that is in use is waited for.
+const PATIENCE: Duration = Duration::from_millis(500);
+
 /// The version of the folder's layout.
 const VERSION: u32 = 1;
 
@@ -151,19 +157,26 @@ impl State {
             .mode(0o600)
             .open(&path)
             .map_err(StoreError::io(&path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                // who it is helps, but may not be readable
-                let _ = (&lock).take(32).read_to_string(&mut holder);
-                let known = holder.trim().parse::<u32>().ok();
-                return Err(StoreError::InUse {
-                    path: folder.to_owned(),
-                    holder: known.map_or_else(String::new, |pid| format!(" (process {pid})")),
-                });
+        let begin = Instant::now();
+        loop {
+            match lock.try_lock() {
+                Ok(()) => break,
+                // whoever ends, or starts another program, holds it for a moment longer
+                Err(TryLockError::WouldBlock) if begin.elapsed() < PATIENCE => {
+                    thread::sleep(PATIENCE / 50);
+                }
+                Err(TryLockError::WouldBlock) => {
+                    let mut holder = String::new();
+                    // who it is helps, but may not be readable
+                    let _ = (&lock).take(32).read_to_string(&mut holder);
+                    let known = holder.trim().parse::<u32>().ok();
+                    return Err(StoreError::InUse {
+                        path: folder.to_owned(),
+                        holder: known.map_or_else(String::new, |pid| format!(" (process {pid})")),
+                    });
+                }
+                Err(TryLockError::Error(error)) => return Err(StoreError::io(&path)(error)),
             }
-            Err(TryLockError::Error(error)) => return Err(StoreError::io(&path)(error)),
         }
         lock.set_len(0)
             .and_then(|()| lock.rewind())
