@@ -5,10 +5,9 @@ use crate::cli::Failure;
 use crate::cli::files;
 use crate::cli::intel;
 use crate::cli::terminal;
+use crate::store;
 use clap::Args;
 use serde_json::json;
-use std::fs;
-use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::path::PathBuf;
@@ -53,7 +52,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Ended, Failure> {
             .try_for_each(|part| stdout.write_all(part))
             .and_then(|()| stdout.flush())
     } else {
-        replace(&arguments.output, &parts)
+        store::replace(&arguments.output, &parts)
     };
     written.map_err(|e| {
         Failure::Running(format!(
@@ -99,27 +98,4 @@ pub(super) fn run(arguments: &Arguments) -> Result<Ended, Failure> {
         );
     }
     Ok(Ended::Done)
-}
-
-/// Writes a file beside its place and renames it there, so that nobody reads half of it.
-/// A device or a pipe is written to as it is; of a link, what it leads to is replaced.
-fn replace(path: &Path, parts: &[&[u8]]) -> std::io::Result<()> {
-    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    if fs::metadata(path).is_ok_and(|m| !m.is_file()) {
-        let mut file = File::options().write(true).open(path)?;
-        return parts.iter().try_for_each(|part| file.write_all(part));
-    }
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.new", std::process::id()));
-    let beside = path.with_file_name(name);
-    let written = File::create(&beside).and_then(|mut file| {
-        parts.iter().try_for_each(|part| file.write_all(part))?;
-        file.sync_all()
-    });
-    let renamed = written.and_then(|()| fs::rename(&beside, path));
-    if renamed.is_err() {
-        // the first error is the one to tell
-        let _ = fs::remove_file(&beside);
-    }
-    renamed
 }

@@ -22,6 +22,7 @@ mod source;
 mod stix;
 mod table;
 mod tally;
+mod trust;
 mod value;
 mod window;
 mod zeek;
@@ -37,6 +38,7 @@ pub use source::SourceKind;
 pub use source::Unknown;
 pub use source::kind_of;
 pub use source::load_reader;
+pub use trust::Trusted;
 pub use window::Position;
 
 use crate::indicator::Intake;

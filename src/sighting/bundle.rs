@@ -204,6 +204,39 @@ impl<'a> Teller<'a> {
     }
 }
 
+/// What an operator who calls an indicator false says of it: an opinion (STIX 2.1 section 4.15)
+/// behind the objects that it refers to.
+pub(super) fn opinion(
+    reporter: &Reporter,
+    details: &Details,
+    at: Timestamp,
+    why: &str,
+) -> Vec<Object> {
+    let identity = reporting_identity(reporter);
+    let at = at.to_rfc3339(3);
+    let mut properties = vec![
+        ("created_by_ref", identity.id().into()),
+        ("created", at.clone().into()),
+        ("modified", at.into()),
+        ("opinion", "strongly-disagree".into()),
+        ("object_refs", vec![details.id.as_str()].into()),
+    ];
+    if !why.is_empty() {
+        properties.push(("explanation", why.into()));
+    }
+    let mut objects = vec![identity];
+    let mut markings = Vec::new();
+    for marking in markings_of(details) {
+        objects.push(marking.object());
+        markings.push(marking.id);
+    }
+    if !markings.is_empty() {
+        properties.push(("object_marking_refs", markings.into()));
+    }
+    objects.push(Object::of_ours("opinion", properties));
+    objects
+}
+
 /// Who reports. Identified by its names, so that it is the same in every bundle.
 fn reporting_identity(reporter: &Reporter) -> Object {
     let description = match &reporter.organisation {

@@ -212,6 +212,12 @@ impl Sightings {
     }
 }
 
+/// What an operator who calls an indicator false says of it: the objects of an opinion, which is
+/// the last of them. `why`: in the operator's words, empty where nothing was said.
+pub fn refute(reporter: &Reporter, details: &Details, at: Timestamp, why: &str) -> Vec<Object> {
+    bundle::opinion(reporter, details, at, why)
+}
+
 /// What was seen of one indicator.
 #[derive(Debug)]
 struct Seen {

@@ -13,8 +13,9 @@ pub struct Destination {
     pub takes_sightings: bool,
     /// Markings of indicators whose sightings may go there; `None` among them: unmarked ones.
     pub markings: Vec<Option<Tlp>>,
-    /// Exchanges whose indicators' sightings go there as well.
-    pub also_from: Vec<String>,
+    /// Exchanges whose indicators' sightings go there as well, each with the markings that its own
+    /// policy allows.
+    pub also_from: Vec<(String, Vec<Option<Tlp>>)>,
 }
 
 /// Why a sighting does not go to an exchange.
@@ -69,7 +70,11 @@ impl fmt::Display for Held {
 /// Why it may not.
 pub fn may_go(details: &Details, allowlisted: bool, to: &Destination) -> Result<(), Held> {
     let is_source = details.source == to.name;
-    if !is_source && !to.also_from.contains(&details.source) {
+    let also = to
+        .also_from
+        .iter()
+        .find(|(name, _)| *name == details.source);
+    if !is_source && also.is_none() {
         return Err(Held::OtherSource);
     }
     if !to.takes_sightings {
@@ -86,7 +91,8 @@ pub fn may_go(details: &Details, allowlisted: bool, to: &Destination) -> Result<
             return Err(Held::Pap);
         }
     }
-    if !to.markings.contains(&details.tlp) {
+    let source_allows = also.is_none_or(|(_, markings)| markings.contains(&details.tlp));
+    if !to.markings.contains(&details.tlp) || !source_allows {
         return Err(Held::Marking(details.tlp));
     }
     Ok(())
@@ -117,7 +123,10 @@ mod tests {
             name: name.into(),
             takes_sightings: true,
             markings: markings.to_vec(),
-            also_from: also_from.iter().map(ToString::to_string).collect(),
+            also_from: also_from
+                .iter()
+                .map(|name| (name.to_string(), all.to_vec()))
+                .collect(),
         };
         let of = |tlp, labels: &[&str]| Details {
             source: "ec3".into(),
@@ -151,6 +160,11 @@ mod tests {
             };
             assert_eq!(may_go(&of(tlp, &["pap:green"]), false, &named), expected);
             assert!(may_go(&of(tlp, &["PAP:AMBER"]), false, &named).is_err());
+            let closed = Destination {
+                also_from: vec![("ec3".into(), Vec::new())],
+                ..named
+            };
+            assert!(may_go(&of(tlp, &[]), false, &closed).is_err());
         }
     }
 }

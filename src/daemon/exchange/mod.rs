@@ -1,0 +1,8 @@
+//! The loop with the exchanges: their indicators into the matcher, what was seen of them back.
+//!
+//! [`pull`] asks each exchange that is due and keeps what it gives as the last good set, [`set`]
+//! makes of all last good sets the one that matches, [`share`] makes parcels of matches, and
+//! [`push`] sends what waits in the outbox.
+
+pub mod set;
+pub mod share;

@@ -1,0 +1,251 @@
+//! From matches to parcels: what leaves, and to whom.
+
+use crate::config::Addresses;
+use crate::config::Config;
+use crate::config::Kind;
+use crate::config::Names;
+use crate::config::SecretError;
+use crate::indicator::Details;
+use crate::matcher::Match;
+use crate::sighting;
+use crate::sighting::Destination;
+use crate::sighting::Held;
+use crate::sighting::Object;
+use crate::sighting::Privacy;
+use crate::sighting::Pseudonyms;
+use crate::sighting::Reporter;
+use crate::sighting::Sightings;
+use crate::sighting::UnsuitableKey;
+use crate::sighting::may_go;
+use crate::store::Parcel;
+use crate::store::RefutedEntry;
+use crate::time::Timestamp;
+use serde::Deserialize;
+use serde::Serialize;
+use serde_json::Value;
+
+/// Why nothing can be shared.
+#[derive(Debug, thiserror::Error)]
+pub enum ShareError {
+    /// The key of pseudonyms cannot be read.
+    #[error("[privacy] key: {0}")]
+    Secret(#[from] SecretError),
+    /// Or not used.
+    #[error("[privacy] key: {0}")]
+    Key(#[from] UnsuitableKey),
+}
+
+/// What a parcel says, as its body in JSON.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Saying {
+    /// The indicator's id.
+    pub indicator: String,
+    /// What of it.
+    pub says: Says,
+    /// In STIX 2.1: what is said last, behind all that it refers to.
+    pub objects: Vec<Value>,
+}
+
+/// What can be said of an indicator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Says {
+    /// It was seen.
+    Seen {
+        /// So many times.
+        count: u64,
+        /// From then on.
+        first: Timestamp,
+        /// Last then.
+        last: Timestamp,
+    },
+    /// An operator calls it false, and said so then.
+    False {
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// A sighting, and where it goes.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// The id of what is said.
+    pub id: String,
+    /// The exchange.
+    pub exchange: String,
+    /// What is said; the same for every exchange.
+    pub saying: Saying,
+    /// Why it does not go; `None`: it does.
+    pub held: Option<Held>,
+    /// The indicator's name; `None` where it has none.
+    pub name: Option<String>,
+}
+
+impl Planned {
+    /// The parcel that it is, put at this time.
+    pub fn parcel(&self, queued: Timestamp) -> Parcel {
+        Parcel {
+            id: self.id.clone(),
+            exchange: self.exchange.clone(),
+            queued,
+            // every key is a string here, so that this does not fail
+            body: serde_json::to_vec(&self.saying).unwrap_or_default(),
+        }
+    }
+}
+
+/// Gathers matches as sightings that may leave.
+#[derive(Debug)]
+pub struct Sharing {
+    sightings: Sightings,
+    reporter: Reporter,
+    destinations: Vec<Destination>,
+}
+
+impl Sharing {
+    /// By the configuration's policy.
+    ///
+    /// # Errors
+    /// When a key that the policy needs cannot be read.
+    pub fn new(config: &Config) -> Result<Self, ShareError> {
+        Ok(Self {
+            sightings: Sightings::to_share(privacy(config)?),
+            reporter: reporter(config),
+            destinations: destinations(config),
+        })
+    }
+
+    /// Adds a match.
+    pub fn record(&mut self, found: &Match, allowlisted: bool) {
+        self.sightings.record(found, allowlisted);
+    }
+
+    /// Everything that was gathered, for each exchange: what goes to it, and what does not and
+    /// why. What no policy lets go anywhere but to its own source is not named for the others.
+    pub fn plan(&self, details: &mut dyn FnMut(u32) -> Details) -> Vec<Planned> {
+        let mut planned = Vec::new();
+        let (reporter, destinations) = (&self.reporter, &self.destinations);
+        self.sightings
+            .each(reporter, details, &mut |details, allowlisted, objects| {
+                let Some((id, saying)) = seen(details, &objects) else {
+                    return;
+                };
+                planned.extend(plan(details, allowlisted, destinations, &id, &saying));
+            });
+        planned
+    }
+}
+
+/// What is said of an indicator that an operator calls false, for each exchange.
+pub fn plan_refutation(config: &Config, details: &Details, entry: &RefutedEntry) -> Vec<Planned> {
+    let objects = sighting::refute(&reporter(config), details, entry.at, &entry.why);
+    let Some(last) = objects.last() else {
+        return Vec::new();
+    };
+    let id = last.id().to_owned();
+    let saying = Saying {
+        indicator: details.id.clone(),
+        says: Says::False { at: entry.at },
+        objects: values(&objects),
+    };
+    plan(details, false, &destinations(config), &id, &saying)
+}
+
+/// Who says it.
+pub fn reporter(config: &Config) -> Reporter {
+    Reporter {
+        name: config.sensor.name.clone(),
+        organisation: config.sensor.organisation.clone(),
+    }
+}
+
+fn plan(
+    details: &Details,
+    allowlisted: bool,
+    destinations: &[Destination],
+    id: &str,
+    saying: &Saying,
+) -> Vec<Planned> {
+    let mut planned = Vec::new();
+    for destination in destinations {
+        let held = may_go(details, allowlisted, destination).err();
+        if held == Some(Held::OtherSource) {
+            continue;
+        }
+        planned.push(Planned {
+            id: id.to_owned(),
+            exchange: destination.name.clone(),
+            saying: saying.clone(),
+            held,
+            name: details.name.clone(),
+        });
+    }
+    planned
+}
+
+/// The id of a sighting, which is the last of the objects, and what it says.
+fn seen(details: &Details, objects: &[Object]) -> Option<(String, Saying)> {
+    let sighting = objects.last()?;
+    let time = |name| {
+        let text = sighting.property(name)?.as_str()?;
+        Timestamp::parse_rfc3339(text)
+    };
+    let saying = Saying {
+        indicator: details.id.clone(),
+        says: Says::Seen {
+            count: sighting.property("count")?.as_u64()?,
+            first: time("first_seen")?,
+            last: time("last_seen")?,
+        },
+        objects: values(objects),
+    };
+    Some((sighting.id().to_owned(), saying))
+}
+
+fn values(objects: &[Object]) -> Vec<Value> {
+    let values = objects.iter().map(serde_json::to_value);
+    // every key is a string here, so that none fails
+    values.filter_map(Result::ok).collect()
+}
+
+fn destinations(config: &Config) -> Vec<Destination> {
+    let also_from = |name: &String| {
+        let from = config.exchanges.iter();
+        from.filter(|other| other.also_share_to.contains(name))
+            .map(|other| (other.name.clone(), other.share.clone()))
+            .collect()
+    };
+    config
+        .exchanges
+        .iter()
+        .map(|exchange| Destination {
+            name: exchange.name.clone(),
+            takes_sightings: exchange.takes_sightings(),
+            markings: exchange.share.clone(),
+            // a MISP knows sightings of its own attributes alone
+            also_from: match exchange.kind {
+                Kind::Misp { .. } => Vec::new(),
+                _ => also_from(&exchange.name),
+            },
+        })
+        .collect()
+}
+
+fn privacy(config: &Config) -> Result<Privacy, ShareError> {
+    let addresses = match &config.privacy.addresses {
+        Addresses::Omit => sighting::Addresses::Omit,
+        Addresses::Keep => sighting::Addresses::Keep,
+        Addresses::Prefix { v4, v6 } => sighting::Addresses::Prefix { v4: *v4, v6: *v6 },
+        Addresses::Pseudonym { key } => {
+            let secret = key.read()?.secret;
+            let pseudonyms = Pseudonyms::new(secret.expose().as_bytes())?;
+            sighting::Addresses::Pseudonym(pseudonyms)
+        }
+    };
+    Ok(Privacy {
+        internal: config.sensor.internal.clone(),
+        internal_domains: config.privacy.internal_domains.clone(),
+        addresses,
+        keep_names: config.privacy.names == Names::Keep,
+    })
+}
