@@ -71,7 +71,7 @@ pub(super) fn check(arguments: &CheckArguments) -> Result<Ended, Failure> {
     }
 }
 
-fn load(path: &Path) -> Result<Loaded, Failure> {
+pub(super) fn load(path: &Path) -> Result<Loaded, Failure> {
     let loaded = if path.as_os_str() == "-" {
         let mut text = String::new();
         std::io::stdin()

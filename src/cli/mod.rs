@@ -10,6 +10,7 @@ mod intel;
 mod manual;
 mod replay;
 mod rules;
+mod sensor;
 mod terminal;
 
 use clap::Parser;

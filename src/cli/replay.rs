@@ -8,7 +8,13 @@ use crate::cli::Failure;
 use crate::cli::files;
 use crate::cli::intel;
 use crate::cli::rules;
+use crate::cli::sensor;
+use crate::cli::sensor::Trust;
 use crate::cli::terminal;
+use crate::config::Config;
+use crate::daemon::exchange::outbox;
+use crate::daemon::exchange::share;
+use crate::daemon::exchange::share::Sharing;
 use crate::daemon::filter::Filter;
 use crate::daemon::replay::CaptureReport;
 use crate::daemon::replay::Replay;
@@ -27,6 +33,7 @@ use crate::report::table;
 use crate::report::table::Summary;
 use crate::sighting::Reporter;
 use crate::sighting::Sightings;
+use crate::store::State;
 use crate::verdict::Action;
 use crate::verdict::Rules;
 use crate::verdict::Subdomains;
@@ -43,6 +50,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+/// Who reports where nobody said.
+const DEFAULT_NAME: &str = "watchpost";
+
 /// Explanations kept at hand: a busy indicator is explained once, not at each match.
 const MAX_EXPLAINED: usize = 4096;
 
@@ -53,6 +63,7 @@ Examples:
   tcpdump -w - -c 1000 | watchpost replay - --intel list.txt
   watchpost replay captures/ --intel indicators.set --events events.jsonl --stats -
   watchpost replay old.pcapng --intel new.json --validity ignore --filter 'port 53'
+  watchpost replay capture.pcap --config watchpost.toml --share
 
 Captures are pcap or pcapng, plain or compressed with gzip or zstd.
 Exit codes: 0 done; 1 failed while running; 2 used wrongly, or a source gave nothing;
@@ -62,8 +73,23 @@ pub(super) struct Arguments {
     #[arg(required = true, value_name = "CAPTURE")]
     captures: Vec<PathBuf>,
     /// STIX bundles, MISP events and feeds, lists, folders of them, or one compiled set
-    #[arg(long, required = true, num_args = 1.., value_name = "SOURCE")]
+    #[arg(
+        long,
+        required_unless_present = "config",
+        conflicts_with = "config",
+        num_args = 1..,
+        value_name = "SOURCE"
+    )]
     intel: Vec<PathBuf>,
+    /// The configuration of a sensor: its rules, and what its exchanges gave last
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The folder of what that sensor keeps, instead of the one that its configuration names
+    #[arg(long, requires = "config", value_name = "FOLDER")]
+    state: Option<PathBuf>,
+    /// Put what matched into the sensor's outbox, for `watchpost exchange push` to send
+    #[arg(long, requires = "config")]
+    share: bool,
     /// Policy and allowlists: a file or a folder [default: the shipped ones]
     #[arg(long, value_name = "PATH")]
     rules: Option<PathBuf>,
@@ -94,9 +120,9 @@ pub(super) struct Arguments {
     /// Print no table
     #[arg(long, short)]
     quiet: bool,
-    /// Name of the sensor in sightings
-    #[arg(long, default_value = "watchpost", value_name = "NAME")]
-    sensor: String,
+    /// Name of the sensor in sightings [default: the configuration's, or watchpost]
+    #[arg(long, value_name = "NAME")]
+    sensor: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -111,7 +137,14 @@ enum Validity {
 
 pub(super) fn run(arguments: Arguments, colour: Colour) -> Result<Ended, Failure> {
     check_standard_streams(&arguments)?;
-    let rules = rules::load(arguments.rules.as_deref())?;
+    let sensor = match &arguments.config {
+        Some(path) => Some(Sensor::open(path, &arguments)?),
+        None => None,
+    };
+    let rules = match (&arguments.rules, &sensor) {
+        (None, Some(sensor)) => sensor::rules(&sensor.config)?,
+        (path, _) => rules::load(path.as_deref())?,
+    };
     rules
         .warnings()
         .iter()
@@ -130,7 +163,13 @@ pub(super) fn run(arguments: Arguments, colour: Colour) -> Result<Ended, Failure
         .for_each(|p| terminal::say("note", &p.reason));
     check_files(&arguments, &expanded.inputs)?;
     let begin = Instant::now();
-    let loaded = intel::load(&arguments.intel)?;
+    let loaded = match &sensor {
+        Some(sensor) => intel::Loaded {
+            set: Arc::new(sensor::indicators(&sensor.config, &sensor.state)?),
+            sources: Vec::new(),
+        },
+        None => intel::load(&arguments.intel)?,
+    };
     let unusable = tell_sources(&loaded.sources);
     if !unusable.is_empty() && unusable.len() == loaded.sources.len() {
         return Err(Failure::Usage(unusable.join("\n")));
@@ -145,7 +184,7 @@ pub(super) fn run(arguments: Arguments, colour: Colour) -> Result<Ended, Failure
         Matcher::new(Arc::clone(&loaded.set), clock, subdomains).with_deep(arguments.deep),
     );
     let load_seconds = begin.elapsed().as_secs_f64();
-    let mut taker = Taker::new(&arguments, &rules, Arc::clone(&loaded.set))?;
+    let mut taker = Taker::new(&arguments, &rules, Arc::clone(&loaded.set), sensor)?;
     let replay = Replay {
         inputs: expanded.inputs,
         filter,
@@ -178,6 +217,48 @@ pub(super) fn run(arguments: Arguments, colour: Colour) -> Result<Ended, Failure
     }
     let matched = counted.matches > 0 && arguments.fail_on_match;
     Ok(if matched { Ended::Matched } else { Ended::Done })
+}
+
+/// The sensor whose configuration was named.
+struct Sensor {
+    config: Config,
+    state: State,
+    trust: Trust,
+    /// `None`: nothing is shared.
+    sharing: Option<Sharing>,
+}
+
+impl Sensor {
+    fn open(path: &Path, arguments: &Arguments) -> Result<Self, Failure> {
+        let config = sensor::load(path, arguments.state.as_deref())?;
+        let state = sensor::open_shared(&config)?;
+        let trust = Trust::of(&config, &state)?;
+        let mut sharing = None;
+        if arguments.share {
+            // told now rather than after a long replay
+            drop(sensor::open(&config)?);
+            sharing = Some(Sharing::new(&config).map_err(|e| Failure::Usage(e.to_string()))?);
+        }
+        Ok(Self {
+            config,
+            state,
+            trust,
+            sharing,
+        })
+    }
+
+    /// Puts what was gathered into the outbox.
+    fn share(&self, set: &IndicatorSet) -> Result<(), Failure> {
+        let Some(sharing) = &self.sharing else {
+            return Ok(());
+        };
+        let planned = sharing.plan(&mut |ordinal| set.details(ordinal));
+        let state = sensor::open(&self.config)?;
+        let put = outbox::put(&state, &planned, intel::now())
+            .map_err(|e| Failure::Running(e.to_string()))?;
+        terminal::say("note", &put.to_string());
+        Ok(())
+    }
 }
 
 /// Standard input is read once, and standard output takes one kind of data.
@@ -216,6 +297,7 @@ fn check_files(arguments: &Arguments, captures: &[Input]) -> Result<(), Failure>
     });
     let inputs: Vec<&Path> = captures
         .chain(arguments.intel.iter().map(PathBuf::as_path))
+        .chain(arguments.config.as_deref())
         .chain(arguments.rules.as_deref())
         .collect();
     files::check_outputs(&outputs, &inputs)
@@ -322,6 +404,8 @@ fn note_indicators(counted: &mut Stats, set: &IndicatorSet, sources: &[LoadedSou
 /// Takes matches in order: judges them, writes them down.
 struct Taker<'r> {
     rules: &'r Rules,
+    /// `None`: indicators come from files.
+    sensor: Option<Sensor>,
     set: Arc<IndicatorSet>,
     explained: HashMap<u32, Details>,
     events: Option<Output>,
@@ -339,6 +423,7 @@ impl<'r> Taker<'r> {
         arguments: &Arguments,
         rules: &'r Rules,
         set: Arc<IndicatorSet>,
+        sensor: Option<Sensor>,
     ) -> Result<Self, Failure> {
         let events = arguments
             .events
@@ -354,6 +439,7 @@ impl<'r> Taker<'r> {
         }
         Ok(Self {
             rules,
+            sensor,
             set,
             explained: HashMap::new(),
             events,
@@ -380,7 +466,13 @@ impl<'r> Taker<'r> {
             self.damaged = true;
             return;
         }
-        let verdict = self.rules.judge(found, details);
+        let mut verdict = self.rules.judge(found, details);
+        if let Some(sensor) = &mut self.sensor {
+            verdict = sensor.trust.judge(verdict, &details.id, &details.source);
+            if let Some(sharing) = &mut sensor.sharing {
+                sharing.record(found, verdict.action == Action::Allowlisted);
+            }
+        }
         *self.by_verdict.entry(verdict.action.as_str()).or_default() += 1;
         if let Some(sightings) = &mut self.sightings {
             sightings.record(found, verdict.action == Action::Allowlisted);
@@ -426,8 +518,12 @@ impl<'r> Taker<'r> {
             let text = format!("{table}{space}{}", table::conclude(counted, style));
             terminal::print(&text).map_err(|e| Failure::Running(e.to_string()))?;
         }
+        let shared = match &self.sensor {
+            Some(sensor) => sensor.share(&self.set),
+            None => Ok(()),
+        };
         // each output is tried; the first failure is told
-        written.into_iter().collect()
+        written.into_iter().chain([shared]).collect()
     }
 
     fn write_events(&mut self, arguments: &Arguments) -> Result<(), Failure> {
@@ -445,10 +541,16 @@ impl<'r> Taker<'r> {
         let (Some(sightings), Some(path)) = (self.sightings.take(), &arguments.sightings) else {
             return Ok(());
         };
-        let reporter = Reporter {
-            name: arguments.sensor.clone(),
-            organisation: None,
+        let mut reporter = match &self.sensor {
+            Some(sensor) => share::reporter(&sensor.config),
+            None => Reporter {
+                name: DEFAULT_NAME.into(),
+                organisation: None,
+            },
         };
+        if let Some(name) = &arguments.sensor {
+            reporter.name.clone_from(name);
+        }
         let set = Arc::clone(&self.set);
         let mut output = Output::create(path)?;
         sightings

@@ -4,5 +4,6 @@
 //! makes of all last good sets the one that matches, [`share`] makes parcels of matches, and
 //! [`push`] sends what waits in the outbox.
 
+pub mod outbox;
 pub mod set;
 pub mod share;

@@ -1,0 +1,67 @@
+//! Putting into the outbox what may leave.
+
+use crate::daemon::exchange::share::Planned;
+use crate::store::Put;
+use crate::store::State;
+use crate::store::StoreError;
+use crate::time::Timestamp;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// What became of sightings on their way to the outbox.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PutReport {
+    /// By exchange: parcels that wait from now on.
+    pub new: BTreeMap<String, u64>,
+    /// Parcels that were there before, settled or not.
+    pub known: u64,
+    /// By exchange and reason: what does not go there.
+    pub held: BTreeMap<(String, String), u64>,
+}
+
+/// Puts what was planned and is not held into the outbox; durable when this returns.
+///
+/// # Errors
+/// When the outbox takes no more; what was put before stays.
+pub fn put(state: &State, planned: &[Planned], now: Timestamp) -> Result<PutReport, StoreError> {
+    let mut outbox = state.outbox()?;
+    let mut report = PutReport::default();
+    for one in planned {
+        if let Some(held) = one.held {
+            let key = (one.exchange.clone(), held.to_string());
+            *report.held.entry(key).or_default() += 1;
+            continue;
+        }
+        match outbox.put(&one.parcel(now))? {
+            Put::New => *report.new.entry(one.exchange.clone()).or_default() += 1,
+            Put::Known => report.known += 1,
+        }
+    }
+    outbox.sync(now)?;
+    Ok(report)
+}
+
+impl fmt::Display for PutReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = Vec::new();
+        for (exchange, count) in &self.new {
+            parts.push(format!("{count} for {exchange}"));
+        }
+        if parts.is_empty() {
+            parts.push("nothing new".into());
+        }
+        write!(f, "outbox: {}", parts.join(", "))?;
+        if self.known > 0 {
+            write!(f, "; {} known already", self.known)?;
+        }
+        for ((exchange, reason), count) in &self.held {
+            write!(f, "\nheld back from {exchange}: {count}: {reason}")?;
+        }
+        if !self.new.is_empty() {
+            f.write_str(
+                "\n'watchpost sightings preview' shows them, 'watchpost exchange push' sends them",
+            )?;
+        }
+        Ok(())
+    }
+}
