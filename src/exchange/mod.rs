@@ -11,6 +11,7 @@ mod dataset;
 mod document;
 mod error;
 mod hosts;
+pub mod http;
 mod lines;
 mod list;
 mod misp;
