@@ -7,6 +7,7 @@ use crate::cli::rules;
 use crate::cli::terminal;
 use crate::exchange;
 use crate::exchange::LoadedSource;
+use crate::flow::table::SHARDS;
 use crate::indicator::SourceReport;
 use crate::indicator::pattern;
 use crate::indicator::pattern::Comparison;
@@ -16,6 +17,7 @@ use crate::indicator::pattern::ObjectPath;
 use crate::indicator::pattern::Observation;
 use crate::indicator::pattern::Pattern;
 use crate::indicator::pattern::Spec;
+use crate::matcher::SubdomainPolicy;
 use crate::matcher::build::SetBuilder;
 use crate::matcher::set::IndicatorSet;
 use crate::matcher::set::MAGIC;
@@ -23,6 +25,7 @@ use crate::observable::ObservableType;
 use crate::report::check;
 use crate::time::Timestamp;
 use crate::verdict::Rules;
+use crate::verdict::Subdomains;
 use clap::Args;
 use clap::ValueEnum;
 use serde_json::Value;
@@ -33,6 +36,7 @@ use std::io::Read;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
 use std::time::SystemTime;
 use std::time::UNIX_EPOCH;
 
@@ -164,6 +168,27 @@ fn is_compiled(path: &Path) -> bool {
 }
 
 /// The present. Only the edge reads the clock.
+/// Names that are matched with all below them, by the rules.
+pub(super) fn subdomain_policy(rules: &Rules, set: &IndicatorSet) -> SubdomainPolicy {
+    SubdomainPolicy {
+        always: rules.matching.subdomains == Subdomains::Always && !rules.matching.has_exceptions(),
+        always_of_source: if rules.matching.has_exceptions() {
+            let always =
+                |source: &String| rules.matching.subdomains_for(source) == Subdomains::Always;
+            set.sources().iter().map(always).collect()
+        } else {
+            Vec::new()
+        },
+    }
+}
+
+/// As many as there are processors, and can have work.
+pub(super) fn default_workers() -> usize {
+    thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(SHARDS)
+}
+
 pub(super) fn now() -> Timestamp {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)

@@ -5,12 +5,14 @@
 
 mod compile;
 mod config;
+mod exchange;
 mod files;
 mod intel;
 mod manual;
 mod replay;
 mod rules;
 mod sensor;
+mod sightings;
 mod terminal;
 
 use clap::Parser;
@@ -44,6 +46,12 @@ enum Command {
     /// Look into indicators: check, compile, try
     #[command(subcommand)]
     Intel(IntelCommand),
+    /// Ask the exchanges, tell them, and see how they stand
+    #[command(subcommand)]
+    Exchange(ExchangeCommand),
+    /// See what is told to exchanges, and call indicators false
+    #[command(subcommand)]
+    Sightings(SightingsCommand),
     /// Look into the configuration of a sensor
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -61,6 +69,28 @@ enum IntelCommand {
     Compile(compile::Arguments),
     /// Evaluate a STIX pattern over observed data
     Try(intel::TryArguments),
+}
+
+#[derive(Debug, Subcommand)]
+enum ExchangeCommand {
+    /// Fetch what is new, and make it the set that matches
+    Pull(exchange::PullArguments),
+    /// Send the sightings that wait
+    Push(exchange::PushArguments),
+    /// Say what every exchange gave, and what waits for it
+    Status(exchange::StatusArguments),
+}
+
+#[derive(Debug, Subcommand)]
+enum SightingsCommand {
+    /// Show exactly what would leave, and to whom
+    Preview(sightings::PreviewArguments),
+    /// List what waits and what was told
+    List(sightings::ListArguments),
+    /// Print what waits as one STIX bundle
+    Export(sightings::ExportArguments),
+    /// Call an indicator false
+    Refute(sightings::RefuteArguments),
 }
 
 #[derive(Debug, Subcommand)]
@@ -118,6 +148,15 @@ pub fn run() -> ExitCode {
         Command::Intel(IntelCommand::Check(arguments)) => intel::check(&arguments, cli.color),
         Command::Intel(IntelCommand::Compile(arguments)) => compile::run(&arguments),
         Command::Intel(IntelCommand::Try(arguments)) => intel::try_pattern(&arguments),
+        Command::Exchange(ExchangeCommand::Pull(arguments)) => exchange::pull(&arguments),
+        Command::Exchange(ExchangeCommand::Push(arguments)) => exchange::push(&arguments),
+        Command::Exchange(ExchangeCommand::Status(arguments)) => {
+            exchange::status(&arguments, cli.color)
+        }
+        Command::Sightings(SightingsCommand::Preview(arguments)) => sightings::preview(&arguments),
+        Command::Sightings(SightingsCommand::List(arguments)) => sightings::list(&arguments),
+        Command::Sightings(SightingsCommand::Export(arguments)) => sightings::export(&arguments),
+        Command::Sightings(SightingsCommand::Refute(arguments)) => sightings::refute(&arguments),
         Command::Config(ConfigCommand::Check(arguments)) => config::check(&arguments),
         Command::Completions(arguments) => manual::print_completions(&arguments),
         Command::Man => manual::print_manual(),

@@ -24,7 +24,6 @@ use crate::indicator::Details;
 use crate::matcher::Clock;
 use crate::matcher::Match;
 use crate::matcher::Matcher;
-use crate::matcher::SubdomainPolicy;
 use crate::matcher::set::IndicatorSet;
 use crate::report::event::write_event;
 use crate::report::stats;
@@ -36,7 +35,6 @@ use crate::sighting::Sightings;
 use crate::store::State;
 use crate::verdict::Action;
 use crate::verdict::Rules;
-use crate::verdict::Subdomains;
 use clap::Args;
 use clap::ValueEnum;
 use hashbrown::HashMap;
@@ -179,7 +177,7 @@ pub(super) fn run(arguments: Arguments, colour: Colour) -> Result<Ended, Failure
         Validity::Now => Clock::At(intel::now()),
         Validity::Ignore => Clock::Ignore,
     };
-    let subdomains = subdomain_policy(&rules, &loaded.set);
+    let subdomains = intel::subdomain_policy(&rules, &loaded.set);
     let matcher = Arc::new(
         Matcher::new(Arc::clone(&loaded.set), clock, subdomains).with_deep(arguments.deep),
     );
@@ -304,27 +302,9 @@ fn check_files(arguments: &Arguments, captures: &[Input]) -> Result<(), Failure>
 }
 
 fn workers(arguments: &Arguments) -> usize {
-    arguments.workers.map_or_else(
-        || {
-            std::thread::available_parallelism()
-                .map_or(1, usize::from)
-                .min(SHARDS)
-        },
-        usize::from,
-    )
-}
-
-fn subdomain_policy(rules: &Rules, set: &IndicatorSet) -> SubdomainPolicy {
-    SubdomainPolicy {
-        always: rules.matching.subdomains == Subdomains::Always && !rules.matching.has_exceptions(),
-        always_of_source: if rules.matching.has_exceptions() {
-            let always =
-                |source: &String| rules.matching.subdomains_for(source) == Subdomains::Always;
-            set.sources().iter().map(always).collect()
-        } else {
-            Vec::new()
-        },
-    }
+    arguments
+        .workers
+        .map_or_else(intel::default_workers, usize::from)
 }
 
 /// Tells what was odd about the sources; returns why some gave nothing.

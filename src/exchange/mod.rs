@@ -15,6 +15,7 @@ pub mod http;
 mod lines;
 mod list;
 mod misp;
+pub mod misp_server;
 mod object;
 mod pattern;
 mod refang;
@@ -39,6 +40,7 @@ pub use source::SourceKind;
 pub use source::Unknown;
 pub use source::kind_of;
 pub use source::load_reader;
+pub use source::source_files;
 pub use trust::Trusted;
 pub use window::Position;
 

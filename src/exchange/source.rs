@@ -223,6 +223,19 @@ fn kind_of_json(text: &str) -> Option<SourceKind> {
     }
 }
 
+/// The files that loading this path reads, in their order: itself, or those of a folder.
+///
+/// # Errors
+/// When the folder cannot be read, or has no files.
+pub fn source_files(path: &Path) -> Result<Vec<PathBuf>, LoadError> {
+    if path.is_dir() {
+        // what is no file is told when the files are loaded
+        files_of(path, &Limits::default(), &mut Vec::new())
+    } else {
+        Ok(vec![path.to_owned()])
+    }
+}
+
 /// Loads one named source: a file, standard input as `-`, or the files of a folder.
 pub(super) fn load(
     path: &Path,

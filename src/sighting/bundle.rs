@@ -68,7 +68,11 @@ impl BundleIdentifier {
     }
 
     pub(super) fn add(&mut self, object: &Object) {
-        self.0.update(object.id());
+        self.add_id(object.id());
+    }
+
+    pub(super) fn add_id(&mut self, id: &str) {
+        self.0.update(id);
         self.0.update("\n");
     }
 

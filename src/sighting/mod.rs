@@ -218,6 +218,13 @@ pub fn refute(reporter: &Reporter, details: &Details, at: Timestamp, why: &str) 
     bundle::opinion(reporter, details, at, why)
 }
 
+/// The id of a bundle of objects with these ids, in this order.
+pub fn bundle_id<'a>(ids: impl Iterator<Item = &'a str>) -> String {
+    let mut id = BundleIdentifier::new();
+    ids.for_each(|object| id.add_id(object));
+    id.finish()
+}
+
 /// What was seen of one indicator.
 #[derive(Debug)]
 struct Seen {

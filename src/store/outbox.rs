@@ -333,6 +333,27 @@ impl Outbox {
         }
     }
 
+    /// Every parcel, in order of exchange and id: when it was put or settled, how it ended (`None`:
+    /// it waits), and the body of one that waits.
+    ///
+    /// # Errors
+    /// When a body cannot be read.
+    pub fn each(
+        &self,
+        take: &mut dyn FnMut(&str, &str, Timestamp, Option<&Outcome>, &[u8]),
+    ) -> Result<(), StoreError> {
+        for ((exchange, id), entry) in &self.entries {
+            match entry {
+                Entry::Pending { queued, place, .. } => {
+                    let record = self.journal.read(*place)?;
+                    take(exchange, id, *queued, None, body_of(&record));
+                }
+                Entry::Settled { at, outcome } => take(exchange, id, *at, Some(outcome), b""),
+            }
+        }
+        Ok(())
+    }
+
     /// Every parcel that waits, with its body, in order of exchange and id.
     ///
     /// # Errors

@@ -148,6 +148,11 @@ impl SourceStore {
         Documents::open(&path).map_err(StoreError::io(&path))
     }
 
+    /// The collection; empty where the exchange has none.
+    pub fn collection(&self) -> &str {
+        &self.manifest.collection
+    }
+
     /// Where the next pull begins, in the words of who pulls; `None`: at the start.
     pub fn cursor(&self) -> Option<&str> {
         self.manifest.cursor.as_deref()

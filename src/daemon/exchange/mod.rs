@@ -5,5 +5,8 @@
 //! [`push`] sends what waits in the outbox.
 
 pub mod outbox;
+pub mod pull;
+pub mod push;
 pub mod set;
 pub mod share;
+mod taxii;

@@ -151,6 +151,12 @@ pub fn plan_refutation(config: &Config, details: &Details, entry: &RefutedEntry)
     plan(details, false, &destinations(config), &id, &saying)
 }
 
+/// The id of a bundle of these objects.
+pub fn bundle_id(objects: &[Value]) -> String {
+    let ids = objects.iter().filter_map(|o| o.get("id")?.as_str());
+    sighting::bundle_id(ids)
+}
+
 /// Who says it.
 pub fn reporter(config: &Config) -> Reporter {
     Reporter {
