@@ -23,6 +23,7 @@ mod source;
 mod stix;
 mod table;
 mod tally;
+pub mod taxii;
 mod value;
 mod window;
 mod zeek;
