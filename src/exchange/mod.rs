@@ -24,6 +24,7 @@ mod source;
 mod stix;
 mod table;
 mod tally;
+pub mod taxii;
 mod trust;
 mod value;
 mod window;

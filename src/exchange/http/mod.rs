@@ -339,6 +339,11 @@ impl Response {
         MediaType::parse(self.header("content-type")?)
     }
 
+    /// The server's clock as it answered, in whole seconds; `None`: it does not say.
+    pub fn date(&self) -> Option<Timestamp> {
+        wait::read_date(self.header("date")?)
+    }
+
     /// What the answer will be known by when it is asked for again.
     pub fn validators(&self) -> Validators {
         let take = |name| {

@@ -51,7 +51,7 @@ const fn mix(mut x: u64) -> u64 {
 }
 
 /// Reads a date of HTTP in any of its three forms (RFC 9110, 5.6.7).
-fn read_date(text: &str) -> Option<Timestamp> {
+pub(super) fn read_date(text: &str) -> Option<Timestamp> {
     let words: Vec<&str> = text
         .split([' ', ',', '-'])
         .filter(|w| !w.is_empty())
