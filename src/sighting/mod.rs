@@ -89,7 +89,12 @@ impl Sightings {
                 return seen.keep(at, ToldFlow::of(flow), Some(observable), kept_bytes);
             };
             let told = privacy.told_observable(observable);
-            seen.keep(at, privacy.told_flow(flow), told.as_deref(), kept_bytes);
+            seen.keep(
+                at,
+                privacy.told_flow(flow, observable.kind),
+                told.as_deref(),
+                kept_bytes,
+            );
         };
         if found.observations.is_empty() {
             keep(found.timestamp, &found.flow, &found.observable);

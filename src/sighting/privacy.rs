@@ -125,10 +125,19 @@ impl Privacy {
     }
 
     /// The flow as it may be told.
-    pub(super) fn told_flow(&self, flow: &FlowSummary) -> ToldFlow {
+    ///
+    /// Where internal addresses are left out, so is the flow of what matched by itself: whose it
+    /// was is nobody's business, even where nobody said which networks are internal.
+    pub(super) fn told_flow(&self, flow: &FlowSummary, kind: ObservableType) -> ToldFlow {
         let mut told = ToldFlow::of(flow);
         if self.is_open() {
             return told;
+        }
+        let is_part = kind == ObservableType::NetworkTraffic;
+        if matches!(self.addresses, Addresses::Omit) && !is_part {
+            (told.source, told.destination) = (None, None);
+            told.app_proto = None;
+            told.protocol = 0;
         }
         // what only tells apart whose flow it was would keep like things apart
         told.id = 0;
@@ -382,6 +391,56 @@ mod tests {
         for addresses in [Addresses::Omit, Addresses::Pseudonym(pseudonyms)] {
             assert_eq!(told(addresses, external), Some(external));
         }
+    }
+
+    #[test]
+    fn a_flow_leaves_where_it_is_what_matched() {
+        let flow = FlowSummary {
+            id: 7,
+            source: "10.1.2.3".parse().unwrap(),
+            source_port: 50_000,
+            destination: "203.0.113.5".parse().unwrap(),
+            destination_port: 443,
+            protocol: 6,
+            vlan: Some(3),
+            app_proto: Some("tls"),
+        };
+        let end = |address: &str, port| {
+            Some(ToldEnd {
+                address: address.parse().unwrap(),
+                port,
+            })
+        };
+        let server = end("203.0.113.5", Some(443));
+        let prefix = Addresses::Prefix { v4: 16, v6: 48 };
+        for (addresses, kind, source, destination) in [
+            (Addresses::Omit, ObservableType::DomainName, None, None),
+            (Addresses::Omit, ObservableType::Ipv4Addr, None, None),
+            (
+                Addresses::Omit,
+                ObservableType::NetworkTraffic,
+                None,
+                server,
+            ),
+            (
+                prefix,
+                ObservableType::DomainName,
+                end("10.1.0.0", None),
+                server,
+            ),
+        ] {
+            let told = privacy(addresses).told_flow(&flow, kind);
+            assert_eq!((told.source, told.destination), (source, destination));
+            assert_eq!((told.id, told.vlan), (0, None));
+        }
+        let open = Privacy {
+            keep_names: true,
+            ..privacy(Addresses::Keep)
+        };
+        assert_eq!(
+            open.told_flow(&flow, ObservableType::Url),
+            ToldFlow::of(&flow)
+        );
     }
 
     #[test]

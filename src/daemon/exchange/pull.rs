@@ -10,7 +10,6 @@ use crate::config::Kind;
 use crate::config::Limits;
 use crate::config::MispQuery;
 use crate::exchange;
-use crate::exchange::Trusted;
 use crate::exchange::http::Client;
 use crate::exchange::http::ClientCertificate;
 use crate::exchange::http::ClientOptions;
@@ -28,6 +27,7 @@ use crate::exchange::misp_server::Search;
 use crate::exchange::misp_server::version_of_event;
 use crate::exchange::source_files;
 use crate::exchange::taxii::TaxiiError;
+use crate::indicator::Refused;
 use crate::matcher::build::SetBuilder;
 use crate::store::Documents;
 use crate::store::Mode;
@@ -43,6 +43,7 @@ use std::io;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Who can be asked for everything once more: what was withdrawn there without a word goes here.
@@ -304,48 +305,82 @@ pub(super) fn read(
     exchange: &Exchange,
     documents: &mut Documents,
 ) -> Result<ReadReport, PullError> {
-    let mut builder = SetBuilder::new();
-    let mut report = ReadReport {
-        documents: 0,
-        broken: 0,
-        indicators: 0,
-        warnings: Vec::new(),
-    };
-    let unusable = |e: io::Error| PullError::Unusable(format!("what was stored: {e}"));
-    let mut refused = 0;
-    let mut first = None;
-    while let Some((mut document, _)) = documents.next_document().map_err(unusable)? {
-        let mut trusted = Trusted {
-            intake: &mut builder,
-            confidence: None,
-            valid_until: None,
-        };
-        let loaded = load_reader(
-            &exchange.name,
-            &mut document,
-            &exchange::Limits::default(),
-            &mut trusted,
-            &mut |_| {},
-        );
-        report.documents += 1;
-        if let Some(error) = loaded.fatal {
-            report.broken += 1;
-            report.warnings.push(error.to_string());
+    let mut reading = Reading::new(exchange);
+    reading.take(documents)?;
+    reading.finish()
+}
+
+/// Reads everything that is kept of a collection, likewise.
+pub(super) fn read_kept(exchange: &Exchange, store: &SourceStore) -> Result<ReadReport, PullError> {
+    let mut reading = Reading::new(exchange);
+    for segment in store.segments() {
+        reading.take(&mut store.documents(segment)?)?;
+    }
+    reading.finish()
+}
+
+/// Documents that are being read.
+struct Reading<'a> {
+    exchange: &'a Exchange,
+    builder: SetBuilder,
+    report: ReadReport,
+    refused: usize,
+    /// The first object that was refused.
+    first: Option<Refused>,
+}
+
+impl<'a> Reading<'a> {
+    fn new(exchange: &'a Exchange) -> Self {
+        Self {
+            exchange,
+            builder: SetBuilder::new(),
+            report: ReadReport {
+                documents: 0,
+                broken: 0,
+                indicators: 0,
+                warnings: Vec::new(),
+            },
+            refused: 0,
+            first: None,
         }
-        refused += loaded.report.refused.len();
-        first = first.or_else(|| loaded.report.refused.into_iter().next());
     }
-    if let Some(first) = first {
-        report.warnings.push(format!(
-            "{}: objects refused: {refused}; the first at {}: {}",
-            exchange.name, first.path, first.reason
-        ));
+
+    fn take(&mut self, documents: &mut Documents) -> Result<(), PullError> {
+        let unusable = |e: io::Error| PullError::Unusable(format!("what was stored: {e}"));
+        while let Some((mut document, _)) = documents.next_document().map_err(unusable)? {
+            let loaded = load_reader(
+                &self.exchange.name,
+                &mut document,
+                &exchange::Limits::default(),
+                &mut self.builder,
+                &mut |_| {},
+            );
+            self.report.documents += 1;
+            if let Some(error) = loaded.fatal {
+                self.report.broken += 1;
+                self.report.warnings.push(error.to_string());
+            }
+            self.refused += loaded.report.refused.len();
+            let mut refused = loaded.report.refused.into_iter();
+            self.first = self.first.take().or_else(|| refused.next());
+        }
+        Ok(())
     }
-    let built = builder
-        .finish(Timestamp::MIN)
-        .map_err(|e| PullError::Unusable(e.to_string()))?;
-    report.indicators = built.set.indicators();
-    Ok(report)
+
+    fn finish(mut self) -> Result<ReadReport, PullError> {
+        if let Some(first) = self.first {
+            self.report.warnings.push(format!(
+                "{}: objects refused: {}; the first at {}: {}",
+                self.exchange.name, self.refused, first.path, first.reason
+            ));
+        }
+        let built = self
+            .builder
+            .finish(Timestamp::MIN)
+            .map_err(|e| PullError::Unusable(e.to_string()))?;
+        self.report.indicators = built.set.indicators();
+        Ok(self.report)
+    }
 }
 
 /// Why a set does not look like the one before it; `None`: it does.
@@ -444,7 +479,21 @@ fn pull_folder(
         return Ok((Pulled::Unchanged, Vec::new()));
     }
     let cursor = Some(state);
-    take_whole(
+    // what is no source lies in many folders, and costs itself alone
+    let loaded = exchange::load(&[path.to_owned()], &mut SetBuilder::new(), &mut |_| {});
+    let passed_over: HashMap<String, String> = loaded
+        .into_iter()
+        .filter_map(|file| file.fatal.or(file.skipped))
+        .map(|error| (error.file.clone(), error.to_string()))
+        .collect();
+    let is_source = |file: &&PathBuf| !passed_over.contains_key(file.to_string_lossy().as_ref());
+    let files: Vec<&PathBuf> = files.iter().filter(is_source).collect();
+    let mut told: Vec<String> = passed_over.values().cloned().collect();
+    told.sort_unstable();
+    if files.is_empty() {
+        return Err(PullError::Unusable(told.join("; ")));
+    }
+    let (pulled, warnings) = take_whole(
         exchange,
         store,
         cursor,
@@ -465,7 +514,9 @@ fn pull_folder(
             }
             Ok(())
         },
-    )
+    )?;
+    told.extend(warnings);
+    Ok((pulled, told))
 }
 
 fn pull_feed(

@@ -11,6 +11,7 @@ use crate::daemon::exchange::pull::client;
 use crate::daemon::exchange::pull::looks_wrong;
 use crate::daemon::exchange::pull::not_due;
 use crate::daemon::exchange::pull::read;
+use crate::daemon::exchange::pull::read_kept;
 use crate::daemon::exchange::pull::settle;
 use crate::daemon::exchange::share::Saying;
 use crate::exchange::taxii;
@@ -206,10 +207,12 @@ fn pull_first(
         from,
         limits,
         &mut wait,
-        &mut |page, _, cursor| {
-            held += page.len();
-            bytes += page.len() as u64;
-            pages.push(page.to_vec());
+        &mut |page, count, cursor| {
+            if count > 0 {
+                held += page.len();
+                bytes += page.len() as u64;
+                pages.push(page.to_vec());
+            }
             reached = cursor.unwrap_or(reached);
             if held >= CHUNK {
                 held = 0;
@@ -227,13 +230,8 @@ fn pull_first(
         cursor: pulled.cursor,
     };
     commit(store, &mut pages, kept, |meta| note_success(meta, now))?;
-    let mut indicators = 0;
-    let mut warnings = Vec::new();
-    for segment in store.segments() {
-        let report = read(exchange, &mut store.documents(segment)?)?;
-        indicators += report.indicators;
-        warnings.extend(report.warnings);
-    }
+    let report = read_kept(exchange, store)?;
+    let (indicators, warnings) = (report.indicators, report.warnings);
     store.note(|meta| meta.indicators = indicators)?;
     Ok((Pulled::Taken { bytes, indicators }, warnings))
 }
@@ -293,15 +291,15 @@ fn pull_more(
     }
     let report = read(exchange, &mut staged.documents()?)?;
     let before = staged.meta().indicators;
-    let indicators = before.saturating_add(report.indicators);
-    let wrong = looks_wrong(&exchange.limits, before, indicators);
+    // what is added takes nothing away
+    let wrong = looks_wrong(&exchange.limits, before, before.max(report.indicators));
     if let Some(why) = wrong.filter(|_| !options.accept) {
         return Ok((Pulled::HeldBack(why), report.warnings));
     }
-    staged.commit(Some(kept.write()), |meta| {
-        note_success(meta, now);
-        meta.indicators = indicators;
-    })?;
+    staged.commit(Some(kept.write()), |meta| note_success(meta, now))?;
+    // some of it may have been there before
+    let indicators = read_kept(exchange, store)?.indicators;
+    store.note(|meta| meta.indicators = indicators)?;
     Ok((Pulled::Taken { bytes, indicators }, report.warnings))
 }
 
@@ -378,6 +376,10 @@ pub(super) struct Told {
 
 /// Hands sayings over, each object once. A saying has arrived when what it says last has: what
 /// that refers to and the server will not keep is missing there, but says nothing by itself.
+///
+/// The definition of our extension stays here: it is the same for everybody, and a server in wide
+/// use (medallion 3.0) can give out nothing more of a collection with an object that has a
+/// `version`.
 pub(super) fn tell(
     client: &TaxiiClient,
     collection: &Collection,
@@ -387,7 +389,10 @@ pub(super) fn tell(
     let mut objects: Vec<&Value> = Vec::new();
     for (_, saying) in sayings {
         for object in &saying.objects {
-            if there.insert(id_of(object)) {
+            let is_definition = object
+                .get("type")
+                .is_some_and(|t| t == "extension-definition");
+            if !is_definition && there.insert(id_of(object)) {
                 objects.push(object);
             }
         }
