@@ -4,8 +4,11 @@
 //! source gave nothing, 3 something matched and `--fail-on-match` was given.
 
 mod compile;
+mod explain;
 mod files;
 mod intel;
+mod kind;
+mod list;
 mod manual;
 mod replay;
 mod rules;
@@ -39,7 +42,7 @@ Examples:
 enum Command {
     /// Match recorded captures against indicators
     Replay(replay::Arguments),
-    /// Look into indicators: check, compile, try
+    /// Look into indicators: check, compile, explain, list, try
     #[command(subcommand)]
     Intel(IntelCommand),
     /// Print a completion script for a shell
@@ -54,6 +57,10 @@ enum IntelCommand {
     Check(intel::CheckArguments),
     /// Compile sources into one file that loads in milliseconds
     Compile(compile::Arguments),
+    /// Say which indicators would match a value, and what policy would do
+    Explain(explain::Arguments),
+    /// List indicators
+    List(list::Arguments),
     /// Evaluate a STIX pattern over observed data
     Try(intel::TryArguments),
 }
@@ -106,6 +113,8 @@ pub fn run() -> ExitCode {
         Command::Replay(arguments) => replay::run(arguments, cli.color),
         Command::Intel(IntelCommand::Check(arguments)) => intel::check(&arguments, cli.color),
         Command::Intel(IntelCommand::Compile(arguments)) => compile::run(&arguments),
+        Command::Intel(IntelCommand::Explain(arguments)) => explain::run(&arguments, cli.color),
+        Command::Intel(IntelCommand::List(arguments)) => list::run(&arguments, cli.color),
         Command::Intel(IntelCommand::Try(arguments)) => intel::try_pattern(&arguments),
         Command::Completions(arguments) => manual::print_completions(&arguments),
         Command::Man => manual::print_manual(),

@@ -232,7 +232,7 @@ fn workers(arguments: &Arguments) -> usize {
     )
 }
 
-fn subdomain_policy(rules: &Rules, set: &IndicatorSet) -> SubdomainPolicy {
+pub(super) fn subdomain_policy(rules: &Rules, set: &IndicatorSet) -> SubdomainPolicy {
     SubdomainPolicy {
         always: rules.matching.subdomains == Subdomains::Always && !rules.matching.has_exceptions(),
         always_of_source: if rules.matching.has_exceptions() {
@@ -246,7 +246,7 @@ fn subdomain_policy(rules: &Rules, set: &IndicatorSet) -> SubdomainPolicy {
 }
 
 /// Tells what was odd about the sources; returns why some gave nothing.
-fn tell_sources(sources: &[LoadedSource]) -> Vec<String> {
+pub(super) fn tell_sources(sources: &[LoadedSource]) -> Vec<String> {
     let mut unusable = Vec::new();
     for source in sources {
         let report = &source.report;
@@ -400,11 +400,7 @@ impl<'r> Taker<'r> {
         colour: Colour,
     ) -> Result<(), Failure> {
         if self.damaged {
-            return Err(Failure::Running(
-                "the compiled set is damaged where it says what its indicators are: compile it \
-                 again"
-                    .into(),
-            ));
+            return Err(intel::damaged());
         }
         let written = [
             self.write_events(arguments),
@@ -502,7 +498,7 @@ fn not_written(path: &Path, error: &io::Error) -> Failure {
 }
 
 /// A reader that went away (`| head`) is no fault.
-fn ignore_gone_reader(error: io::Error) -> io::Result<()> {
+pub(super) fn ignore_gone_reader(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::BrokenPipe {
         Ok(())
     } else {
