@@ -3,6 +3,7 @@
 use crate::cli::Colour;
 use crate::cli::Ended;
 use crate::cli::Failure;
+use crate::cli::replay;
 use crate::cli::rules;
 use crate::cli::terminal;
 use crate::exchange;
@@ -156,6 +157,27 @@ pub(super) fn load(sources: &[PathBuf]) -> Result<Loaded, Failure> {
         set: Arc::new(built.set),
         sources: loaded,
     })
+}
+
+/// Loads sources, tells what was odd about them, and goes on while any of them is usable.
+pub(super) fn load_usable(sources: &[PathBuf]) -> Result<Loaded, Failure> {
+    let loaded = load(sources)?;
+    let unusable = replay::tell_sources(&loaded.sources);
+    if !unusable.is_empty() && unusable.len() == loaded.sources.len() {
+        return Err(Failure::Usage(unusable.join("\n")));
+    }
+    for reason in unusable {
+        terminal::say("warning", &reason);
+    }
+    Ok(loaded)
+}
+
+/// That a set cannot say what its indicators are.
+pub(super) fn damaged() -> Failure {
+    Failure::Running(
+        "the compiled set is damaged where it says what its indicators are: compile it again"
+            .into(),
+    )
 }
 
 fn is_compiled(path: &Path) -> bool {

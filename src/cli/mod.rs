@@ -6,8 +6,11 @@
 mod compile;
 mod config;
 mod exchange;
+mod explain;
 mod files;
 mod intel;
+mod kind;
+mod list;
 mod manual;
 mod replay;
 mod rules;
@@ -43,7 +46,7 @@ Examples:
 enum Command {
     /// Match recorded captures against indicators
     Replay(replay::Arguments),
-    /// Look into indicators: check, compile, try
+    /// Look into indicators: check, compile, explain, list, try
     #[command(subcommand)]
     Intel(IntelCommand),
     /// Ask the exchanges, tell them, and see how they stand
@@ -67,6 +70,10 @@ enum IntelCommand {
     Check(intel::CheckArguments),
     /// Compile sources into one file that loads in milliseconds
     Compile(compile::Arguments),
+    /// Say which indicators would match a value, and what policy would do
+    Explain(explain::Arguments),
+    /// List indicators
+    List(list::Arguments),
     /// Evaluate a STIX pattern over observed data
     Try(intel::TryArguments),
 }
@@ -147,6 +154,8 @@ pub fn run() -> ExitCode {
         Command::Replay(arguments) => replay::run(arguments, cli.color),
         Command::Intel(IntelCommand::Check(arguments)) => intel::check(&arguments, cli.color),
         Command::Intel(IntelCommand::Compile(arguments)) => compile::run(&arguments),
+        Command::Intel(IntelCommand::Explain(arguments)) => explain::run(&arguments, cli.color),
+        Command::Intel(IntelCommand::List(arguments)) => list::run(&arguments, cli.color),
         Command::Intel(IntelCommand::Try(arguments)) => intel::try_pattern(&arguments),
         Command::Exchange(ExchangeCommand::Pull(arguments)) => exchange::pull(&arguments),
         Command::Exchange(ExchangeCommand::Push(arguments)) => exchange::push(&arguments),

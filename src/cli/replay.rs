@@ -308,7 +308,7 @@ fn workers(arguments: &Arguments) -> usize {
 }
 
 /// Tells what was odd about the sources; returns why some gave nothing.
-fn tell_sources(sources: &[LoadedSource]) -> Vec<String> {
+pub(super) fn tell_sources(sources: &[LoadedSource]) -> Vec<String> {
     let mut unusable = Vec::new();
     for source in sources {
         let report = &source.report;
@@ -472,11 +472,7 @@ impl<'r> Taker<'r> {
         colour: Colour,
     ) -> Result<(), Failure> {
         if self.damaged {
-            return Err(Failure::Running(
-                "the compiled set is damaged where it says what its indicators are: compile it \
-                 again"
-                    .into(),
-            ));
+            return Err(intel::damaged());
         }
         let written = [
             self.write_events(arguments),
@@ -584,7 +580,7 @@ fn not_written(path: &Path, error: &io::Error) -> Failure {
 }
 
 /// A reader that went away (`| head`) is no fault.
-fn ignore_gone_reader(error: io::Error) -> io::Result<()> {
+pub(super) fn ignore_gone_reader(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::BrokenPipe {
         Ok(())
     } else {

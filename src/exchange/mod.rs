@@ -37,12 +37,14 @@ pub use error::Cause;
 pub use error::LoadError;
 pub use lines::NAMESPACE;
 pub use lines::derive_id;
+pub(crate) use refang::refang;
 pub use source::SourceKind;
 pub use source::Unknown;
 pub use source::kind_of;
 pub use source::load_reader;
 pub use source::source_files;
 pub use trust::Trusted;
+pub(crate) use value::Value as ListedValue;
 pub use window::Position;
 
 use crate::indicator::Intake;

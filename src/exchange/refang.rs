@@ -32,7 +32,7 @@ const BEFORE_PATH: [(&str, &str); 10] = [
 ];
 
 /// The value that a defanged one stands for; any other as it is.
-pub(super) fn refang(value: &str) -> Cow<'_, str> {
+pub(crate) fn refang(value: &str) -> Cow<'_, str> {
     let value = replace_tokens(value);
     match scheme_of(&value) {
         Some((defanged, scheme)) => {

@@ -16,7 +16,7 @@ const LONGEST_LABEL: usize = 63;
 
 /// One value, in normal form.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Value {
+pub(crate) enum Value {
     /// An address; IPv4 mapped into IPv6 is IPv4.
     Address(IpAddr),
     /// A network with no host bits set, neither a single address nor all of them.
@@ -40,11 +40,11 @@ pub(super) enum Value {
 
 /// Why a line is no value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct NoValue {
+pub(crate) struct NoValue {
     /// What is wrong and what to do, for people.
-    pub(super) reason: String,
+    pub(crate) reason: String,
     /// Whether it is several words.
-    pub(super) prose: bool,
+    pub(crate) prose: bool,
 }
 
 impl From<String> for NoValue {
@@ -58,11 +58,11 @@ impl From<String> for NoValue {
 
 /// What reading a value found worth a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct HostBits(pub(super) bool);
+pub(crate) struct HostBits(pub(crate) bool);
 
 impl Value {
     /// Reads a value, defanged or not, with quotes or a comma around it or not.
-    pub(super) fn parse(line: &str) -> Result<(Self, HostBits), NoValue> {
+    pub(crate) fn parse(line: &str) -> Result<(Self, HostBits), NoValue> {
         let bare = strip_wrapping(line);
         if bare.contains(char::is_whitespace) {
             let words = bare.split_whitespace().count();

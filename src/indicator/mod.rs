@@ -166,6 +166,41 @@ pub struct Details {
     pub countermeasures: Vec<Context>,
 }
 
+impl Details {
+    /// Whether the indicator is valid at an instant.
+    pub fn validity_at(&self, instant: Timestamp) -> Validity {
+        if instant < self.valid_from {
+            Validity::Future
+        } else if self.valid_until.is_some_and(|until| instant >= until) {
+            Validity::Past
+        } else {
+            Validity::Now
+        }
+    }
+}
+
+/// How an instant lies to the time in which an indicator is valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Validity {
+    /// Within: from `valid_from` on and before `valid_until`.
+    Now,
+    /// The indicator has expired.
+    Past,
+    /// The indicator is not valid yet.
+    Future,
+}
+
+impl Validity {
+    /// In one word: `now`, `past`, `future`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Now => "now",
+            Self::Past => "past",
+            Self::Future => "future",
+        }
+    }
+}
+
 /// A named object that stands in relation to an indicator.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Context {

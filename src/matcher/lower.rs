@@ -469,7 +469,7 @@ fn address_term(network: &IpNet) -> Term {
     }
 }
 
-fn parse_hex(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn parse_hex(text: &str) -> Option<Vec<u8>> {
     let digit = |b: u8| (b as char).to_digit(16);
     let pairs = text.as_bytes().chunks(2);
     pairs
@@ -535,7 +535,7 @@ fn cost(anchors: &[Term]) -> usize {
 }
 
 /// The comparison with its constants in the normal forms that traffic is shown in.
-fn normalise(comparison: &Comparison) -> Result<Comparison, Refusal> {
+pub(crate) fn normalise(comparison: &Comparison) -> Result<Comparison, Refusal> {
     Ok(match comparison {
         Comparison::And(branches) => {
             Comparison::And(branches.iter().map(normalise).collect::<Result<_, _>>()?)

@@ -17,6 +17,7 @@ mod filter;
 mod found;
 mod join;
 mod layout;
+mod lone;
 mod lower;
 mod prefix;
 mod program;
@@ -28,6 +29,8 @@ pub use found::FlowSummary;
 pub use found::Match;
 pub use found::Observable;
 pub use found::Observation;
+pub use lone::Lone;
+pub use lone::Terms;
 
 use crate::flow::End;
 use crate::indicator::pattern::ObjectView;

@@ -7,6 +7,7 @@ use crate::indicator::Details;
 use crate::matcher::FlowSummary;
 use crate::matcher::Match;
 use crate::matcher::Observable;
+use crate::report::indicator::EventIndicator;
 use crate::report::text::is_hazardous;
 use crate::verdict::Action;
 use crate::verdict::Verdict;
@@ -23,10 +24,15 @@ use std::net::IpAddr;
 ///
 /// Keys come in a fixed order; those of which nothing is known are left out.
 pub fn write_event(out: &mut Vec<u8>, found: &Match, details: &Details, verdict: &Verdict) {
+    write_line(out, &Event::new(found, details, verdict));
+}
+
+/// Appends a value as one line of JSON, harmless for terminals and for what reads lines; nothing
+/// where the value has no JSON.
+pub fn write_line(out: &mut Vec<u8>, value: &impl Serialize) {
     let start = out.len();
-    let event = Event::new(found, details, verdict);
     let mut serializer = serde_json::Serializer::with_formatter(&mut *out, OneLine);
-    if event.serialize(&mut serializer).is_err() {
+    if value.serialize(&mut serializer).is_err() {
         // writing to memory does not fail, and no key here is other than a string
         out.truncate(start);
         return;
@@ -77,30 +83,6 @@ struct Alert<'a> {
     signature: Cow<'a, str>,
     category: Cow<'a, str>,
     severity: u8,
-}
-
-#[derive(Serialize)]
-struct EventIndicator<'a> {
-    id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<&'a str>,
-    pattern: &'a str,
-    source: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    confidence: Option<u8>,
-    labels: &'a [String],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    valid_until: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tlp: Option<&'static str>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    indicates: Vec<Indicated<'a>>,
-}
-
-#[derive(Serialize)]
-struct Indicated<'a> {
-    r#type: &'a str,
-    name: &'a str,
 }
 
 #[derive(Serialize)]
@@ -157,24 +139,7 @@ impl<'a> Event<'a> {
                 ),
                 severity: severity(details.confidence),
             },
-            indicator: EventIndicator {
-                id: &details.id,
-                name: details.name.as_deref(),
-                pattern: &details.pattern,
-                source: &details.source,
-                confidence: details.confidence.map(|c| c.min(100)),
-                labels: &details.labels,
-                valid_until: details.valid_until.map(|until| until.to_rfc3339(6)),
-                tlp: details.tlp.map(|tlp| tlp.as_str()),
-                indicates: details
-                    .indicates
-                    .iter()
-                    .map(|context| Indicated {
-                        r#type: &context.kind,
-                        name: &context.name,
-                    })
-                    .collect(),
-            },
+            indicator: EventIndicator::new(details),
             observable: EventObservable::new(&found.observable),
             observations: found
                 .observations

@@ -395,7 +395,7 @@ fn killed_at_any_moment_nothing_is_lost_or_doubled() {
         seed ^= seed >> 7;
         seed ^= seed << 17;
         // from before it opens anything to some dozens of turns
-        std::thread::sleep(Duration::from_micros(2_000 + seed % 60_000));
+        thread::sleep(Duration::from_micros(2_000 + seed % 60_000));
         child.kill().unwrap();
         assert_eq!(
             child.wait().unwrap().signal(),
