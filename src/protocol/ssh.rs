@@ -127,13 +127,17 @@ impl SshParser {
             told => return told,
         }
         let text = bytes.get(..MAX_PRELUDE).unwrap_or(bytes);
-        let mut lines = text.split_inclusive(|byte| *byte == b'\n').skip(1);
-        if lines.any(|line| probe_version(line) == Probe::Certain) {
-            return Probe::Certain;
-        }
         let is_text =
             |byte: &u8| matches!(*byte, b'\t' | b'\r' | b'\n' | b' '..=b'~' | 0x80..=0xff);
-        if bytes.len() <= MAX_PRELUDE && text.iter().all(is_text) {
+        for (number, line) in text.split_inclusive(|byte| *byte == b'\n').enumerate() {
+            if number > 0 && probe_version(line) == Probe::Certain {
+                return Probe::Certain;
+            }
+            if !line.iter().all(is_text) {
+                return Probe::NotForUs;
+            }
+        }
+        if bytes.len() <= MAX_PRELUDE {
             Probe::Unsure
         } else {
             Probe::NotForUs
@@ -609,6 +613,7 @@ mod tests {
             (DOWN, b"hello\r\nSSH-2.0-x", Probe::Certain),
             (DOWN, b"hello SSH-2.0-x", Probe::Unsure),
             (DOWN, b"\x00\x01", Probe::NotForUs),
+            (DOWN, b"\x00\nSSH-2.0-x", Probe::NotForUs),
             (DOWN, &[b'x'; MAX_PRELUDE + 1], Probe::NotForUs),
         ] {
             assert_eq!(SshParser::probe(way, bytes), expected, "{bytes:?}");
