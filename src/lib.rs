@@ -47,6 +47,9 @@
 //! | 8 | [`exchange`], [`report`]: formats in; events, statistics and tables out |
 //! | 9 | [`sensor`], then [`daemon`], then [`cli`]: assembly |
 //!
+//! What must hold for every input is said in files named `fuzz.rs` beside what
+//! takes the input; `fuzz`, a part of the tests, sees every floor and runs them.
+//!
 //! A new protocol is a file in [`protocol`] and a line in
 //! [`protocol::registry`]; a new format of indicators is a loader in
 //! [`exchange`] that feeds [`indicator::Intake`]; a new kind of value to look
@@ -81,3 +84,6 @@ pub mod sensor;
 pub mod daemon;
 
 pub mod cli;
+
+#[cfg(test)]
+mod fuzz;
