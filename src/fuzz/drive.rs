@@ -164,10 +164,14 @@ impl<'t> Fuzzer<'t> {
             fresh |= seen.add_behaviour(text);
         });
         fresh |= self.seen.add_places();
-        if fresh && self.kept.len() < MOST_KEPT {
+        // what takes long would be mutated at the cost of all others
+        let quick = outcome
+            .as_ref()
+            .is_ok_and(|took| *took < limit_of(input) / 4);
+        if fresh && quick && self.kept.len() < MOST_KEPT {
             self.kept.push(input.to_vec());
         }
-        outcome
+        outcome.map(|_| ())
     }
 
     /// Mutates what was kept, until a fault or the end of the time.
@@ -194,25 +198,33 @@ impl<'t> Fuzzer<'t> {
     }
 }
 
-/// Runs a target once. Tells `seen` what it led to.
-pub(super) fn run(target: &Target, input: &[u8], seen: &mut dyn FnMut(&str)) -> Result<(), Fault> {
-    let kib = u32::try_from(input.len() / 1024).unwrap_or(u32::MAX);
-    let limit = *UNIT
-        * TIME_PER_KIB
-            .saturating_mul(kib)
-            .saturating_add(TIME_AT_ONCE);
+/// Runs a target once, and tells how long it took. Tells `seen` what it led to.
+pub(super) fn run(
+    target: &Target,
+    input: &[u8],
+    seen: &mut dyn FnMut(&str),
+) -> Result<Duration, Fault> {
+    let limit = limit_of(input) * target.patience;
     let mut took = run_once(target, input, seen)?;
     // the machine may have been busy with other things
     for _ in 0..3 {
-        if took <= limit {
-            return Ok(());
+        if took > limit {
+            took = took.min(run_once(target, input, &mut |_| {})?);
         }
-        took = took.min(run_once(target, input, &mut |_| {})?);
     }
     match took <= limit {
-        true => Ok(()),
+        true => Ok(took),
         false => Err(Fault::Slow { took, limit }),
     }
+}
+
+/// How long an input may take.
+fn limit_of(input: &[u8]) -> Duration {
+    let kib = u32::try_from(input.len() / 1024).unwrap_or(u32::MAX);
+    *UNIT
+        * TIME_PER_KIB
+            .saturating_mul(kib)
+            .saturating_add(TIME_AT_ONCE)
 }
 
 /// How long a run took.

@@ -26,6 +26,8 @@ struct Target {
     name: &'static str,
     /// What inputs are made of, for mutation to put in.
     words: &'static [&'static [u8]],
+    /// How many times as long as others it may take.
+    patience: u32,
     /// Takes an input, panics where a law is broken, and tells what the input led to.
     body: Box<Body>,
 }
@@ -38,8 +40,17 @@ impl Target {
         words: &'static [&'static [u8]],
         body: impl Fn(&[u8], &mut dyn FnMut(&str)) + 'static,
     ) -> Self {
-        let body = Box::new(body);
-        Self { name, words, body }
+        Self {
+            name,
+            words,
+            patience: 1,
+            body: Box::new(body),
+        }
+    }
+
+    /// One whose inputs may take so many times as long.
+    fn with_patience(self, patience: u32) -> Self {
+        Self { patience, ..self }
     }
 }
 
@@ -58,12 +69,14 @@ fn targets() -> Vec<Target> {
         Target::new("quic", TURNS, protocol::fuzz::quic_datagrams),
         Target::new("packet", &[b"\xfe|\xfe\0\x01\x01"], packet::fuzz::decode),
         Target::new("sensor", &[b"\xfe|\xfe\0\x65\x01"], sensor::fuzz::handle),
+        Target::new("segments", HTTP, sensor::fuzz::segments),
         Target::new("capture", CAPTURE, capture::fuzz::read),
         Target::new("bundle", BUNDLE, exchange::fuzz::load),
         Target::new("misp", MISP, exchange::fuzz::load),
         Target::new("list", LIST, exchange::fuzz::load),
         Target::new("pattern", PATTERN, indicator::pattern::fuzz::parse),
-        Target::new("evaluation", PATTERN, indicator::pattern::fuzz::evaluate),
+        // the bound on its work is some seconds, since it is a command of its own
+        Target::new("evaluation", PATTERN, indicator::pattern::fuzz::evaluate).with_patience(200),
         Target::new("set", &[], matcher::fuzz::open),
         Target::new("rules", RULES, verdict::fuzz::read),
     ]);

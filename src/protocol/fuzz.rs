@@ -29,15 +29,16 @@ const MARK: u8 = 0xfe;
 
 /// What happens in one direction.
 #[derive(Clone, Copy, Debug)]
-enum Turn<'i> {
+pub(crate) enum Turn<'i> {
     Bytes(Direction, &'i [u8]),
+    /// So many bytes were never seen.
     Gap(Direction, u64),
     End(Direction),
 }
 
 /// Reads a dialogue: `>` and `<` begin bytes to the server and the client, `)` and `(` are gaps
 /// of 2^n bytes, n being the byte behind the mark, `]` and `[` end a direction.
-fn turns(input: &[u8]) -> Vec<Turn<'_>> {
+pub(crate) fn turns(input: &[u8]) -> Vec<Turn<'_>> {
     let mut turns = Vec::new();
     let mut rest = input;
     let mut direction = ToServer;
@@ -231,11 +232,17 @@ pub(crate) fn dns_datagram(input: &[u8], seen: &mut dyn FnMut(&str)) {
         seen(item);
     }
     assert_eq!(walk(&message, &mut names), (items.clone(), fault));
-    for cut in [input.len() / 2, input.len().saturating_sub(1)] {
-        if let Ok(message) = DnsMessage::parse(&input[..cut]) {
-            let (before, _) = walk(&message, &mut names);
-            assert!(before.len() <= items.len() + 1, "{before:?} of {items:?}");
-        }
+    for cut in (12..input.len()).step_by(1 + input.len() / 16) {
+        let Ok(message) = DnsMessage::parse(&input[..cut]) else {
+            continue;
+        };
+        // the last name may be another, for lack of what it leads to
+        let (mut before, _) = walk(&message, &mut names);
+        before.pop();
+        assert!(
+            items.starts_with(&before),
+            "at {cut}: {before:?} of {items:?}"
+        );
     }
 }
 
