@@ -77,6 +77,7 @@ fn targets() -> Vec<Target> {
         Target::new("pattern", PATTERN, indicator::pattern::fuzz::parse),
         // the bound on its work is some seconds, since it is a command of its own
         Target::new("evaluation", PATTERN, indicator::pattern::fuzz::evaluate).with_patience(200),
+        Target::new("matching", MATCHING, matcher::fuzz::find),
         Target::new("set", &[], matcher::fuzz::open),
         Target::new("rules", RULES, verdict::fuzz::read),
     ]);
@@ -322,6 +323,36 @@ const PATTERN: &[&[u8]] = &[
     b"{\"type\":\"observed-data\",\"id\":\"observed-data--1\",\"first_observed\":\"2020-01-01T00:00:00Z\",\"last_observed\":\"2020-01-01T00:00:01Z\",\"number_observed\":1,\"objects\":{\"0\":{\"type\":\"a\",\"b\":1}}}",
     b"\"b_refs\":[\"0\"]",
     b"\"b\":[1,\"x\",{\"c\":true}]",
+];
+
+const MATCHING: &[&[u8]] = &[
+    b"[domain-name:value = 'a.example']",
+    b"[url:value LIKE 'http://%']",
+    b"domain-name:value",
+    b"url:value",
+    b"domain-name:resolves_to_refs[*].value",
+    b" = 'www.a.example'",
+    b" != 'A.example'",
+    b" IN ('a.example', 'b.example')",
+    b" LIKE '%.example'",
+    b" LIKE 'a_b%'",
+    b" MATCHES '^a+\\\\.'",
+    b" MATCHES 'x|y'",
+    b" NOT",
+    b" AND ",
+    b" OR ",
+    b" EXISTS domain-name:value",
+    b"(",
+    b")",
+    b" > 'a'",
+    b" <= 'b'",
+    b"'192.0.2.1'",
+    b" ISSUBSET '192.0.2.0/24'",
+    b"\n",
+    b"www.a.example",
+    b"http://a.example/b?c",
+    b"xn--bcher-kva.example",
+    b"b\xc3\xbccher.example",
 ];
 
 const RULES: &[&[u8]] = &[

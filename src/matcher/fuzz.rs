@@ -1,19 +1,30 @@
 //! Laws of compiled sets, for files damaged in any way.
 
+use crate::flow::Direction;
 use crate::indicator::Indicator;
 use crate::indicator::Intake;
 use crate::indicator::PatternVersion;
+use crate::indicator::Taken;
+use crate::indicator::pattern::Observation;
+use crate::indicator::pattern::Pattern;
+use crate::indicator::pattern::Spec;
+use crate::indicator::pattern::Test;
 use crate::matcher::Clock;
 use crate::matcher::Hits;
 use crate::matcher::Matcher;
 use crate::matcher::SubdomainPolicy;
 use crate::matcher::build::SetBuilder;
 use crate::matcher::hash::HashKey;
+use crate::matcher::lower::normalise;
+use crate::matcher::object::DomainView;
+use crate::matcher::object::UrlView;
 use crate::matcher::set::HEADER_LENGTH;
 use crate::matcher::set::Header;
 use crate::matcher::set::IndicatorSet;
+use crate::observable::name;
 use crate::protocol::File;
 use crate::protocol::Hashes;
+use crate::protocol::http;
 use crate::time::Timestamp;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -71,29 +82,33 @@ pub(crate) fn set() -> IndicatorSet {
     builder.begin_source("fuzz");
     for (number, pattern) in PATTERNS.iter().enumerate() {
         // what a sensor cannot see is left out
-        let _ = builder.take(&Indicator {
-            id: Cow::Owned(format!(
-                "indicator--{number:08x}-0000-4000-8000-000000000000"
-            )),
-            derived_id: false,
-            pattern: Cow::Borrowed(pattern),
-            pattern_version: PatternVersion::V21,
-            name: Some(Cow::Borrowed("a name")),
-            subdomains: number % 2 == 0,
-            created: Timestamp::MIN,
-            modified: Timestamp::MIN,
-            valid_from: Timestamp::MIN,
-            valid_until: None,
-            revoked: false,
-            confidence: Some(50),
-            labels: vec![Cow::Borrowed("a label")],
-            markings: Vec::new(),
-            created_by: None,
-        });
+        let _ = builder.take(&indicator(number, pattern));
     }
     let built = builder.finish(Timestamp::MIN).unwrap();
     assert!(built.set.indicators() > 25);
     built.set
+}
+
+fn indicator(number: usize, pattern: &str) -> Indicator<'_> {
+    Indicator {
+        id: Cow::Owned(format!(
+            "indicator--{number:08x}-0000-4000-8000-000000000000"
+        )),
+        derived_id: false,
+        pattern: Cow::Borrowed(pattern),
+        pattern_version: PatternVersion::V21,
+        name: Some(Cow::Borrowed("a name")),
+        subdomains: number % 2 == 1,
+        created: Timestamp::MIN,
+        modified: Timestamp::MIN,
+        valid_from: Timestamp::MIN,
+        valid_until: None,
+        revoked: false,
+        confidence: Some(50),
+        labels: vec![Cow::Borrowed("a label")],
+        markings: Vec::new(),
+        created_by: None,
+    }
 }
 
 /// Law: a set that is not as it was written is refused; one whose checksum was made to fit, by
@@ -170,7 +185,7 @@ fn look_up(set: &Arc<IndicatorSet>, intact: bool, seen: &mut dyn FnMut(&str)) {
     let mut hits = Hits::default();
     let mut found = Vec::new();
     let file = File {
-        direction: crate::flow::Direction::ToClient,
+        direction: Direction::ToClient,
         name: Some("a.exe"),
         size: 5,
         mime_type: Some("text/plain"),
@@ -200,4 +215,56 @@ fn look_up(set: &Arc<IndicatorSet>, intact: bool, seen: &mut dyn FnMut(&str)) {
         set.details(ordinal);
         seen(&format!("{:?} {:?}", set.part(ordinal), set.shape(ordinal)));
     }
+}
+
+/// Law: a set of one pattern finds a name or URL if, and only if, the pattern is true of it: no
+/// table, filter or search before the pattern hides or adds anything.
+///
+/// An input is a pattern, a line end, and a name or URL.
+pub(crate) fn find(input: &[u8], seen: &mut dyn FnMut(&str)) {
+    let Some((text, value)) = std::str::from_utf8(input)
+        .ok()
+        .and_then(|text| text.rsplit_once('\n'))
+    else {
+        return;
+    };
+    let Ok(Pattern {
+        expression: Observation::Test(comparison),
+    }) = Pattern::parse(text, Spec::V21)
+    else {
+        return;
+    };
+    let mut builder = SetBuilder::with_key(HashKey([1, 2]));
+    builder.begin_source("fuzz");
+    let taken = builder.take(&indicator(0, text));
+    seen(&format!("{taken:?}"));
+    if taken != Ok(Taken::Loaded) {
+        return;
+    }
+    let test = Test::new(&normalise(&comparison).unwrap()).unwrap();
+    let set = Arc::new(builder.finish(Timestamp::MIN).unwrap().set);
+    let matcher = Matcher::new(set, Clock::Ignore, SubdomainPolicy::default());
+    let now = Timestamp::MIN;
+    let mut hits = Hits::default();
+    hits.begin();
+    let expected = if value.contains("://") {
+        let Some(url) = http::normalise_url(value) else {
+            return;
+        };
+        matcher.url(&url, now, &mut hits);
+        test.matches(&UrlView(&url))
+    } else {
+        let Some(name) = name::normalise(value) else {
+            return;
+        };
+        let resolves_to = [[192, 0, 2, 1].into()];
+        matcher.domain(&name, &resolves_to, now, &mut hits);
+        test.matches(&DomainView {
+            name: &name,
+            resolves_to: &resolves_to,
+        })
+    };
+    let found = !hits.take_fresh().is_empty();
+    seen(&format!("{expected} {found} {comparison:?}"));
+    assert_eq!(found, expected, "found, of {value}");
 }

@@ -535,7 +535,7 @@ fn cost(anchors: &[Term]) -> usize {
 }
 
 /// The comparison with its constants in the normal forms that traffic is shown in.
-fn normalise(comparison: &Comparison) -> Result<Comparison, Refusal> {
+pub(crate) fn normalise(comparison: &Comparison) -> Result<Comparison, Refusal> {
     Ok(match comparison {
         Comparison::And(branches) => {
             Comparison::And(branches.iter().map(normalise).collect::<Result<_, _>>()?)
