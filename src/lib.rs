@@ -50,6 +50,9 @@
 //! | 8 | [`exchange`], [`report`], [`store`]: formats in; events, statistics and tables out; what is kept |
 //! | 9 | [`sensor`], then [`config`], then [`daemon`], then [`cli`]: assembly |
 //!
+//! What must hold for every input is said in files named `fuzz.rs` beside what
+//! takes the input; `fuzz`, a part of the tests, sees every floor and runs them.
+//!
 //! A new protocol is a file in [`protocol`] and a line in
 //! [`protocol::registry`]; a new format of indicators is a loader in
 //! [`exchange`] that feeds [`indicator::Intake`]; a new kind of value to look
@@ -87,3 +90,6 @@ pub mod config;
 pub mod daemon;
 
 pub mod cli;
+
+#[cfg(test)]
+mod fuzz;

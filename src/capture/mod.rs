@@ -7,6 +7,8 @@
 //! bytes through a pipe give the same blocks.
 
 mod file;
+#[cfg(test)]
+pub(crate) mod fuzz;
 
 pub use file::BLOCK_SIZE;
 pub use file::CaptureError;

@@ -10,6 +10,8 @@
 mod dataset;
 mod document;
 mod error;
+#[cfg(test)]
+pub(crate) mod fuzz;
 mod hosts;
 pub mod http;
 mod lines;

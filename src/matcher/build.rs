@@ -133,8 +133,13 @@ impl SetBuilder {
             hasher.write_u8(n);
             hasher.finish()
         };
+        Self::with_key(HashKey([draw(1), draw(2)]))
+    }
+
+    /// As [`Self::new`], with a key that others may know.
+    pub(crate) fn with_key(key: HashKey) -> Self {
         Self {
-            key: HashKey([draw(1), draw(2)]),
+            key,
             sources: Vec::new(),
             records: Vec::new(),
             v4: Vec::new(),

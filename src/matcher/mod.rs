@@ -15,6 +15,8 @@ mod bytes;
 mod exact;
 mod filter;
 mod found;
+#[cfg(test)]
+pub(crate) mod fuzz;
 mod join;
 mod layout;
 mod lone;

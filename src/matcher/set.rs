@@ -643,6 +643,10 @@ impl Header {
         if order != BYTE_ORDER {
             return Err(SetError::Damaged("no byte order mark"));
         }
+        // no checksum covers these four bytes
+        if u32_at(bytes, 5) != 0 {
+            return Err(SetError::Damaged("its header"));
+        }
         let header = Self {
             checksum: u32_at(bytes, 4),
             match_length: u64_at(bytes, 3),

@@ -467,11 +467,7 @@ fn a_set_comes_back_from_its_file_and_damage_is_told() {
         let mut damaged = whole.clone();
         damaged[at] ^= 0x20;
         write(&damaged);
-        // bytes between magic and checksum that mean nothing may differ
-        if let Ok(set) = IndicatorSet::open(&path) {
-            names(&Arc::new(set), "a.example");
-            assert!((20..24).contains(&at), "byte {at}");
-        }
+        assert!(IndicatorSet::open(&path).is_err(), "byte {at}");
     }
     let mut newer = whole;
     newer[8] += 1;

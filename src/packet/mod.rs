@@ -18,6 +18,8 @@
 mod address;
 mod cursor;
 mod fragment;
+#[cfg(test)]
+pub(crate) mod fuzz;
 mod hash;
 mod link;
 mod network;

@@ -21,6 +21,9 @@ pub mod socks;
 pub mod ssh;
 pub mod tls;
 
+#[cfg(test)]
+pub(crate) mod fuzz;
+
 use crate::flow::Direction;
 
 /// What a parser says of the first bytes of a flow.

@@ -128,9 +128,14 @@ impl SshParser {
             told => return told,
         }
         let text = bytes.get(..MAX_PRELUDE).unwrap_or(bytes);
-        let mut starts = memmem::find_iter(text, b"\nSSH-").map(|at| at + 1);
-        if starts.any(|at| probe_version(text.get(at..).unwrap_or_default()) == Probe::Certain) {
-            return Probe::Certain;
+        let starts = memmem::find_iter(text, b"\nSSH-").map(|at| text.split_at(at + 1));
+        for (before, line) in starts {
+            if probe_version(line) == Probe::Certain {
+                return match is_text(before) {
+                    true => Probe::Certain,
+                    false => Probe::NotForUs,
+                };
+            }
         }
         if bytes.len() <= MAX_PRELUDE && is_text(text) {
             Probe::Unsure
@@ -620,6 +625,7 @@ mod tests {
             (DOWN, b"hello\r\nSSH-2.0-x", Probe::Certain),
             (DOWN, b"hello SSH-2.0-x", Probe::Unsure),
             (DOWN, b"\x00\x01", Probe::NotForUs),
+            (DOWN, b"\x00\nSSH-2.0-x", Probe::NotForUs),
             (DOWN, &[b'x'; MAX_PRELUDE + 1], Probe::NotForUs),
         ] {
             assert_eq!(SshParser::probe(way, bytes), expected, "{bytes:?}");

@@ -15,6 +15,7 @@ use crate::protocol::dns;
 use crate::protocol::dns::DnsMessage;
 use crate::protocol::quic::QuicParser;
 use crate::protocol::registry::STREAM_PROTOCOLS;
+use crate::protocol::registry::StreamProtocol;
 use crate::sensor::observe::FTP_DATA;
 use crate::sensor::observe::FlowFacts;
 use crate::sensor::observe::Observer;
@@ -25,7 +26,7 @@ use crate::sensor::raw::RawTransfer;
 const MAX_PROBED: usize = 8 << 10;
 
 /// Bytes up to which the protocols are asked at every segment; beyond, whenever they have doubled.
-const ALWAYS_PROBED: usize = 256;
+pub(super) const ALWAYS_PROBED: usize = 256;
 
 /// Datagrams of a flow that may be no known protocol before it is given up: a resolver's port
 /// carries DNS from its first.
@@ -213,19 +214,16 @@ impl Application {
         facts: &mut FlowFacts,
         observer: &mut Observer,
     ) {
-        let told = |direction: Direction, swapped: bool| {
-            if swapped {
-                direction.reverse()
-            } else {
-                direction
-            }
-        };
         match *event {
             StreamEvent::Bytes(direction, bytes) => {
                 self.take_bytes(told(direction, self.swapped), bytes, facts, observer);
             }
             StreamEvent::Gap(direction, length) => {
                 observer.drop_one("tcp-gap");
+                self.settle_both(direction, facts, observer);
+                if self.done {
+                    return;
+                }
                 let direction = told(direction, self.swapped);
                 if let Some(parser) = &mut self.parser {
                     let wants = observer.wants();
@@ -244,13 +242,11 @@ impl Application {
                 }
             }
             StreamEvent::End(direction) => {
-                let mut direction = told(direction, self.swapped);
-                let index = direction.index();
-                if self.parser.is_none() && self.asked[index] < self.probed[index].len() {
-                    let before = self.swapped;
-                    self.probe(direction, &[], facts, observer);
-                    direction = told(direction, self.swapped != before);
+                self.settle_both(direction, facts, observer);
+                if self.done {
+                    return;
                 }
+                let direction = told(direction, self.swapped);
                 if let Some(parser) = &mut self.parser {
                     let wants = observer.wants();
                     parser.end(direction, &wants, &mut |message| {
@@ -345,6 +341,11 @@ impl Application {
         *asked = known.len();
         match recognise(direction, known, self.oriented, observer.wants().deep) {
             Recognised::As(protocol, seen_as) => {
+                let before = self.swapped;
+                if self.settle(direction.reverse(), facts, observer) {
+                    let direction = told(direction, self.swapped != before);
+                    return self.take_bytes(direction, known, facts, observer);
+                }
                 if seen_as != direction {
                     self.swapped = !self.swapped;
                     facts.swap();
@@ -368,6 +369,34 @@ impl Application {
                 self.begin_raw(direction, known, facts, observer);
             }
         }
+    }
+
+    /// As [`Self::settle`] for both, the named one last, before something happens in it.
+    fn settle_both(
+        &mut self,
+        direction: Direction,
+        facts: &mut FlowFacts,
+        observer: &mut Observer,
+    ) {
+        for either in [direction.reverse(), direction] {
+            self.settle(told(either, self.swapped), facts, observer);
+        }
+    }
+
+    /// Asks the protocols of what a direction has sent since they were asked last: in fewer
+    /// segments it would have been asked of at once. Whether one is recognised now.
+    fn settle(
+        &mut self,
+        direction: Direction,
+        facts: &mut FlowFacts,
+        observer: &mut Observer,
+    ) -> bool {
+        let index = direction.index();
+        if self.parser.is_some() || self.asked[index] >= self.probed[index].len() {
+            return false;
+        }
+        self.probe(direction, &[], facts, observer);
+        self.parser.is_some()
     }
 
     /// Whether a direction has sent anything that was not recognised yet.
@@ -427,12 +456,20 @@ impl Application {
     }
 }
 
-enum Recognised {
+/// The direction that is meant, where client and server may be the other way round.
+const fn told(direction: Direction, swapped: bool) -> Direction {
+    if swapped {
+        direction.reverse()
+    } else {
+        direction
+    }
+}
+
+/// What the first bytes of a direction are.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Recognised {
     /// As this protocol, sent in this direction.
-    As(
-        &'static crate::protocol::registry::StreamProtocol,
-        Direction,
-    ),
+    As(&'static StreamProtocol, Direction),
     NotYet,
     Never,
 }
@@ -440,13 +477,22 @@ enum Recognised {
 /// Asks every protocol for the direction that is believed; then for the other, at once where the
 /// connection's opening was not seen, else (`oriented`) only where nothing is possible: some
 /// clients serve whom they connect to.
-fn recognise(direction: Direction, bytes: &[u8], oriented: bool, deep: bool) -> Recognised {
+///
+/// Of several that are certain that one is taken which fewer bytes would have made certain, as it
+/// would be if they had come one by one.
+pub(super) fn recognise(
+    direction: Direction,
+    bytes: &[u8],
+    oriented: bool,
+    deep: bool,
+) -> Recognised {
     let begins_with_text = bytes
         .first()
         .is_some_and(|b| matches!(b, b'\t' | b'\r' | b'\n' | b' '..=b'~'));
     let mut unsure = false;
+    let mut certain: Option<(&'static StreamProtocol, Direction)> = None;
     for seen_as in [direction, direction.reverse()] {
-        if unsure && oriented {
+        if oriented && (unsure || certain.is_some()) {
             break;
         }
         for protocol in STREAM_PROTOCOLS
@@ -454,17 +500,39 @@ fn recognise(direction: Direction, bytes: &[u8], oriented: bool, deep: bool) -> 
             .filter(|p| (begins_with_text || !p.is_text) && (deep || !p.is_deep))
         {
             match (protocol.probe)(seen_as, bytes) {
-                Probe::Certain => return Recognised::As(protocol, seen_as),
+                Probe::Certain => {
+                    let is_earlier = certain.is_none_or(|(other, other_as)| {
+                        certain_from(protocol, seen_as, bytes)
+                            < certain_from(other, other_as, bytes)
+                    });
+                    if is_earlier {
+                        certain = Some((protocol, seen_as));
+                    }
+                }
                 Probe::Unsure => unsure = true,
                 Probe::NotForUs => {}
             }
         }
     }
-    if unsure {
-        Recognised::NotYet
-    } else {
-        Recognised::Never
+    match certain {
+        Some((protocol, seen_as)) => Recognised::As(protocol, seen_as),
+        None if unsure => Recognised::NotYet,
+        None => Recognised::Never,
     }
+}
+
+/// How many bytes make a protocol certain that is certain of all of them.
+fn certain_from(protocol: &StreamProtocol, seen_as: Direction, bytes: &[u8]) -> usize {
+    let (mut too_few, mut enough) = (0, bytes.len());
+    while enough - too_few > 1 {
+        let half = too_few + (enough - too_few) / 2;
+        let start = bytes.get(..half).unwrap_or(bytes);
+        match (protocol.probe)(seen_as, start) {
+            Probe::Certain => enough = half,
+            Probe::Unsure | Probe::NotForUs => too_few = half,
+        }
+    }
+    enough
 }
 
 /// Takes a UDP payload.

@@ -13,6 +13,8 @@ mod observe;
 mod raw;
 
 #[cfg(test)]
+pub(crate) mod fuzz;
+#[cfg(test)]
 mod tests;
 
 use crate::flow::Direction;

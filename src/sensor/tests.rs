@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::packet::Address;
+use crate::sensor::application::Recognised;
+use crate::sensor::application::recognise;
 use crate::sensor::raw::tests::pattern;
 use crate::sensor::raw::tests::sensor;
 
@@ -208,4 +210,21 @@ fn hosts_are_known_by_what_they_call_themselves() {
     assert_eq!(first.observable.value, "laptop");
     assert_eq!(first.flow.app_proto, Some("dhcp"));
     assert_eq!(sensor.counters().transactions.get("dhcp"), Some(&2));
+}
+
+#[test]
+fn what_is_recognised_does_not_depend_on_how_much_came_at_once() {
+    for (bytes, name) in [
+        // a request line to HTTP, once it is whole; SMTP says so five bytes earlier
+        (&b"EHLO HTTP/1.1\r\n"[..], "smtp"),
+        (b"GET / HTTP/1.1\r\n", "http"),
+    ] {
+        for length in 1..=bytes.len() {
+            match recognise(Direction::ToServer, &bytes[..length], true, true) {
+                Recognised::As(protocol, _) => assert_eq!(protocol.name, name, "{length} bytes"),
+                Recognised::NotYet => assert!(length < bytes.len()),
+                Recognised::Never => panic!("{name} is not recognised"),
+            }
+        }
+    }
 }

@@ -8,6 +8,8 @@
 
 mod allowlist;
 mod error;
+#[cfg(test)]
+pub(crate) mod fuzz;
 mod policy;
 mod wildcard;
 

@@ -20,6 +20,8 @@ mod encoding;
 mod error;
 mod evaluate;
 mod flat;
+#[cfg(test)]
+pub(crate) mod fuzz;
 mod goal;
 mod hash;
 mod lexer;

@@ -21,11 +21,10 @@ pub(super) fn probe(direction: Direction, bytes: &[u8]) -> Probe {
         .unwrap_or_default();
     let certain = match direction {
         Direction::ToClient => has_prefix(text, b"HTTP/1."),
-        Direction::ToServer => match opens_request(text, true) {
-            // no other protocol has these methods with these targets
-            None if is_plain_request(text) => Some(true),
-            other => other,
-        },
+        // no other protocol has these methods with these targets, whatever follows them: what the
+        // line goes on with must not matter, for it may come in another segment
+        Direction::ToServer if is_plain_request(text) => Some(true),
+        Direction::ToServer => opens_request(text, true),
     };
     match certain {
         Some(true) => Probe::Certain,
@@ -119,7 +118,7 @@ fn opens_request(bytes: &[u8], strict: bool) -> Option<bool> {
     Some(is_protocol(last) && has_prefix(last, version) == Some(true))
 }
 
-/// Whether a request line that is not whole yet can be no other protocol's.
+/// Whether a request line begins as no other protocol's does.
 fn is_plain_request(text: &[u8]) -> bool {
     const STARTS: [&[u8]; 9] = [
         b"GET /",
@@ -183,6 +182,8 @@ mod tests {
             (ToServer, "GET / HTTP/1.1\r\n", Certain),
             (ToServer, "\r\nGET / HTTP/1.0\r\n", Certain),
             (ToServer, "GET /", Certain),
+            (ToServer, "GET /\0\n", Certain),
+            (ToServer, "GET /old\r\n", Certain),
             (ToServer, "GET ", Unsure),
             (ToServer, "G", Unsure),
             (ToServer, "", Unsure),

@@ -220,7 +220,10 @@ impl Opens {
         } else {
             file.reads
                 .take(direction, offset, bytes, wants, &mut self.held);
-            self.finish_reading(content.open, sink);
+            // more may come of this content than the file was said to have
+            if content.length == 0 {
+                self.finish_reading(content.open, sink);
+            }
         }
     }
 

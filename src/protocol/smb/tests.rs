@@ -434,6 +434,19 @@ fn dialogues() -> Vec<(&'static str, Dialogue, Vec<String>)> {
             vec![told(">", "l", &text), "done".to_owned()],
         ),
         (
+            "a file that has grown since it was opened",
+            with(
+                opened("m", 30),
+                vec![
+                    one(UP, read(2, file, 0, 60)),
+                    one(DOWN, content(2, &text)),
+                    one(UP, close(3, file)),
+                    one(DOWN, closed(3)),
+                ],
+            ),
+            vec![told("<", "m", &text)],
+        ),
+        (
             "version 1",
             vec![
                 (UP, framed(&negotiation)),

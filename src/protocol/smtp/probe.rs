@@ -26,19 +26,21 @@ const OWN: [&[u8]; 7] = [
     b"RCPT TO ",
 ];
 
-/// How commands begin that can be told when their line is whole.
-const OTHERS: [&[u8]; 6] = [
-    b"DATA\r",
-    b"BDAT ",
-    b"RSET\r",
-    b"NOOP\r",
-    b"QUIT\r",
-    b"STARTTLS\r",
+/// The verbs that [`Command::read`] knows.
+const VERBS: [&[u8]; 13] = [
+    b"EHLO", b"HELO", b"LHLO", b"MAIL", b"SEND", b"SOML", b"SAML", b"RCPT", b"DATA", b"BDAT",
+    b"RSET", b"NOOP", b"QUIT",
 ];
+
+const STARTTLS: &[u8] = b"STARTTLS";
 
 fn probe_client(mut bytes: &[u8]) -> Probe {
     while let Some(end) = memchr(b'\n', bytes) {
         let (line, rest) = bytes.split_at(end);
+        match probe_part(line) {
+            Probe::Unsure => {}
+            told => return told,
+        }
         match Command::read(line) {
             // other protocols have these commands as well: what follows tells
             Some(Command::Reset | Command::StartTls | Command::Other) => {}
@@ -47,12 +49,23 @@ fn probe_client(mut bytes: &[u8]) -> Probe {
         }
         bytes = rest.get(1..).unwrap_or_default();
     }
-    if OWN.iter().any(|own| starts_with(bytes, own)) {
+    probe_part(bytes)
+}
+
+/// What can be told of a line of which there is no more yet. What is told must hold for the whole
+/// line, for the rest may come in another segment.
+fn probe_part(line: &[u8]) -> Probe {
+    if OWN.iter().any(|own| starts_with(line, own)) {
         return Probe::Certain;
     }
-    match OWN.iter().chain(&OTHERS).any(|command| {
-        starts_with(command, bytes) || (bytes.len() < MAX_LINE && starts_with(bytes, command))
-    }) {
+    let text = line.trim_ascii_start();
+    let end = text.iter().position(|c| !c.is_ascii_alphanumeric());
+    let verb = text.get(..end.unwrap_or(text.len())).unwrap_or_default();
+    let known = VERBS.iter().chain([&STARTTLS]).any(|known| match end {
+        Some(_) => verb.eq_ignore_ascii_case(known),
+        None => starts_with(known, verb),
+    });
+    match known && line.len() < MAX_LINE {
         true => Probe::Unsure,
         false => Probe::NotForUs,
     }
@@ -114,6 +127,11 @@ mod tests {
             (ToServer, "EHLO\r\n", Certain),
             (ToServer, "EH", Unsure),
             (ToServer, "", Unsure),
+            (ToServer, "EHLO\0", Unsure),
+            (ToServer, "EHLO\0\n", Certain),
+            (ToServer, " mail", Unsure),
+            (ToServer, "RCPT TO:\n", Certain),
+            (ToServer, "MAILER x", NotForUs),
             (ToServer, "MAIL FROM:<a@x.example>\r\n", Certain),
             (ToServer, "rcpt to: <a@x.example>\r\n", Certain),
             (ToServer, "DATA\r\nSubject: x\r\n", Certain),
