@@ -14,9 +14,6 @@ mod options;
 mod url;
 mod wait;
 
-#[cfg(test)]
-mod tests;
-
 pub use body::Body;
 pub use error::HttpCause;
 pub use error::HttpError;
