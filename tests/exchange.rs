@@ -1,0 +1,525 @@
+//! The loop with exchanges by the command: pull, match, push, and what may go wrong between.
+
+mod common;
+mod scripted;
+
+use common::BUNDLE;
+use common::CAPTURE;
+use common::Folder;
+use scripted::Asked;
+use scripted::Reply;
+use scripted::Server;
+use scripted::answer;
+use serde_json::Value;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::Command;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::thread;
+use std::time::Duration;
+use std::time::Instant;
+
+const MEDIA_TYPE: &str = "Content-Type: application/taxii+json;version=2.1";
+const COLLECTION: &str = "91a7b528-80eb-42ed-a74d-c6fbd5a26116";
+
+/// A folder with a configuration of one exchange.
+fn sensor(exchange: &str) -> Folder {
+    let folder = Folder::new();
+    folder.write(
+        "wp.toml",
+        format!(
+            "[sensor]\nname = 'gateway-1'\nstate = 'state'\n\
+             internal = ['198.51.100.0/24', '192.0.2.53', '2001:db8:1::/48']\n\
+             [[exchange]]\nname = 'ec3'\n\
+             share = ['TLP:CLEAR', 'TLP:GREEN', 'TLP:AMBER', 'TLP:AMBER+STRICT', 'TLP:RED', 'unmarked']\n\
+             {exchange}\n"
+        ),
+    );
+    folder
+}
+
+fn list(count: usize) -> String {
+    (0..count)
+        .map(|n| format!("198.18.{}.{}\n", n / 250, n % 250 + 1))
+        .collect()
+}
+
+#[test]
+fn a_set_stays_until_a_better_one_comes() {
+    let answers: Arc<Mutex<(u16, String, String)>> = Arc::default();
+    let set = |status: u16, etag: &str, body: String| {
+        *answers.lock().unwrap() = (status, etag.to_owned(), body);
+    };
+    let given = Arc::clone(&answers);
+    let server = Server::start(move |asked: &Asked, _| {
+        let (status, etag, body) = given.lock().unwrap().clone();
+        if asked.header("if-none-match") == Some(&etag) {
+            return answer(304, &[], "");
+        }
+        let etag = format!("ETag: {etag}");
+        answer(status, &["Content-Type: text/plain", &etag], body)
+    });
+    let folder = sensor(&format!(
+        "kind = 'url'\nurl = '{}'",
+        server.url("/list.txt")
+    ));
+    let status = || {
+        folder
+            .run("exchange status --config wp.toml --json")
+            .exits(0)
+            .json()
+    };
+    let indicators = || status()["exchanges"][0]["collections"][0]["indicators"].clone();
+
+    folder
+        .run("exchange status --config wp.toml")
+        .exits(2)
+        .says(&["exchange pull"]);
+    set(200, "\"1\"", list(200));
+    let pulled = folder.run("exchange pull --config wp.toml").exits(0);
+    assert!(
+        pulled.out.contains("200 indicators in all"),
+        "{}",
+        pulled.out
+    );
+    let again = folder.run("exchange pull --config wp.toml").exits(0);
+    assert_eq!(again.out, "ec3: nothing new\n");
+    let not_due = folder.run("exchange pull --config wp.toml --due").exits(0);
+    assert!(not_due.out.contains("not due before"), "{}", not_due.out);
+
+    // fails, is suddenly small, is no list at all, is suddenly large: the last good set stays
+    set(500, "\"2\"", "broken".into());
+    let failed = folder.run("exchange pull --config wp.toml").exits(1);
+    assert!(failed.out.contains("status 500"), "{}", failed.out);
+    assert_eq!(indicators(), 200);
+    set(200, "\"3\"", list(10));
+    let held = folder.run("exchange pull --config wp.toml").exits(0);
+    assert!(
+        held.out.contains("held back: it has 10 indicators"),
+        "{}",
+        held.out
+    );
+    assert_eq!(indicators(), 200);
+    set(200, "\"4\"", "<html>sign in</html>".into());
+    folder.run("exchange pull --config wp.toml").exits(1);
+    assert_eq!(indicators(), 200);
+    set(200, "\"5\"", list(2_500));
+    let held = folder.run("exchange pull --config wp.toml").exits(0);
+    assert!(held.out.contains("grow_factor = 10"), "{}", held.out);
+    assert_eq!(indicators(), 200);
+    let why = status()["exchanges"][0]["collections"][0]["held_back"].clone();
+    assert!(why.as_str().unwrap().contains("2500 indicators"), "{why}");
+    // and a person may take it
+    let taken = folder
+        .run("exchange pull ec3 --accept --config wp.toml")
+        .exits(0);
+    assert!(
+        taken.out.contains("2,500 indicators match"),
+        "{}",
+        taken.out
+    );
+    assert_eq!(
+        status()["exchanges"][0]["collections"][0]["held_back"],
+        Value::Null
+    );
+    folder
+        .run("exchange pull nobody --config wp.toml")
+        .exits(2)
+        .says(&["nobody: no such exchange; there are: ec3"]);
+}
+
+#[test]
+fn a_folder_is_watched() {
+    let folder = sensor("kind = 'folder'\npath = 'partners'");
+    folder.write("partners/list.txt", list(3));
+    folder.write("partners/photo.png", b"\x89PNG\0\0\xff");
+    folder
+        .run("exchange pull --config wp.toml")
+        .exits(0)
+        .says(&["photo.png"]);
+    let again = folder.run("exchange pull --config wp.toml").exits(0);
+    assert_eq!(again.out, "ec3: nothing new\n");
+    folder.write("partners/more.txt", "203.0.113.66\n");
+    let more = folder.run("exchange pull --config wp.toml").exits(0);
+    assert!(more.out.contains("4 indicators in all"), "{}", more.out);
+    let ran = folder
+        .run(&format!(
+            "replay {CAPTURE} --config wp.toml --events e.jsonl -q"
+        ))
+        .exits(0);
+    assert_eq!(ran.err, "");
+    let events = folder.lines("e.jsonl");
+    assert_eq!(common::text(&events[0], "/indicator/source"), "ec3");
+    fs::remove_dir_all(folder.path("partners")).unwrap();
+    folder.run("exchange pull --config wp.toml").exits(1);
+    folder
+        .run(&format!("replay {CAPTURE} --config wp.toml -q"))
+        .exits(0);
+}
+
+/// What a MISP was asked, and how it stands.
+#[derive(Default)]
+struct Misp {
+    sightings: Vec<Value>,
+    busy: bool,
+    unknown: Vec<String>,
+}
+
+/// A MISP as far as recorded pairs say; it was not compared with a live one.
+fn misp_reply(misp: &Mutex<Misp>, events: &Value, asked: &Asked) -> Reply {
+    let mut misp = misp.lock().unwrap();
+    let json = |status, value: Value| {
+        answer(
+            status,
+            &["Content-Type: application/json; charset=UTF-8"],
+            value.to_string(),
+        )
+    };
+    if asked.header("authorization") != Some("0123456789abcdef0123456789abcdef01234567") {
+        return json(
+            403,
+            json!({"name": "Authentication failed.", "message": "no"}),
+        );
+    }
+    match asked.path() {
+        "/misp/events/restSearch" => {
+            let body = asked.json();
+            assert_eq!(
+                (&body["to_ids"], &body["published"]),
+                (&json!(1), &json!(1))
+            );
+            if body["page"] == 1 {
+                json(200, json!({"response": events}))
+            } else {
+                json(200, json!({"response": []}))
+            }
+        }
+        "/misp/sightings/add" => {
+            if misp.busy {
+                return answer(
+                    429,
+                    &["Retry-After: 5", "Content-Type: application/json"],
+                    "{}",
+                );
+            }
+            let body = asked.json();
+            if misp.unknown.iter().any(|uuid| body["uuid"] == **uuid) {
+                return json(
+                    403,
+                    json!({"saved": false, "name": "Could not add Sighting", "errors": "unknown"}),
+                );
+            }
+            misp.sightings.push(body);
+            json(200, json!({"Sighting": {"id": "1"}}))
+        }
+        _ => json(404, json!({"name": "Not found"})),
+    }
+}
+
+#[test]
+fn a_misp_is_told_what_was_seen_and_what_is_false() {
+    let uuid = |n: u32| format!("00000000-0000-4000-8000-{n:012}");
+    let attribute = |n: u32, kind: &str, value: &str| {
+        json!({"uuid": uuid(n), "type": kind, "category": "Network activity", "value": value,
+            "to_ids": true, "timestamp": "1709294400"})
+    };
+    let events = json!([{"Event": {
+    "uuid": uuid(100), "info": "Paper Lantern", "date": "2026-11-01", "published": true,
+    "timestamp": "1709294400", "Tag": [{"name": "tlp:amber"}],
+    "Attribute": [
+        attribute(1, "ip-dst", "203.0.113.66"),
+        attribute(2, "domain", "lantern.example"),
+        attribute(3, "ip-dst", "203.0.113.77"),
+        attribute(4, "ip-dst", "192.0.2.99"),
+    ]}}]);
+    let misp: Arc<Mutex<Misp>> = Arc::default();
+    let state = Arc::clone(&misp);
+    let server = Server::start(move |asked, _| misp_reply(&state, &events, asked));
+    let folder = sensor(&format!(
+        "kind = 'misp'\nurl = '{}'\ntoken_file = 'key'\nsightings = true",
+        server.url("/misp")
+    ));
+    let key = folder.write("key", "0123456789abcdef0123456789abcdef01234567\n");
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(key, fs::Permissions::from_mode(0o600)).unwrap();
+
+    let pulled = folder.run("exchange pull --config wp.toml").exits(0);
+    assert!(
+        pulled.out.contains("4 indicators match"),
+        "{}{}",
+        pulled.out,
+        pulled.err
+    );
+    folder
+        .run(&format!("replay {CAPTURE} --config wp.toml --share -q"))
+        .exits(0)
+        .says(&["outbox: 3 for ec3"]);
+    // the same capture once more brings nothing new
+    folder
+        .run(&format!("replay {CAPTURE} --config wp.toml --share -q"))
+        .exits(0)
+        .says(&["nothing new; 3 known already"]);
+    misp.lock().unwrap().busy = true;
+    let busy = folder.run("exchange push --config wp.toml").exits(1);
+    assert!(busy.out.contains("3 wait"), "{}", busy.out);
+    misp.lock().unwrap().busy = false;
+    misp.lock().unwrap().unknown = vec![uuid(3)];
+    let told = folder.run("exchange push --now --config wp.toml").exits(0);
+    assert!(
+        told.out.contains("2 accepted, 1 refused, 0 wait"),
+        "{}",
+        told.out
+    );
+    folder.run("exchange push --now --config wp.toml").exits(0);
+    let sightings = std::mem::take(&mut misp.lock().unwrap().sightings);
+    let mut seen: Vec<&str> = sightings
+        .iter()
+        .filter_map(|s| s["uuid"].as_str())
+        .collect();
+    seen.sort_unstable();
+    assert_eq!(seen, [uuid(1), uuid(2)]);
+    for sighting in &sightings {
+        assert_eq!(
+            (&sighting["type"], &sighting["source"]),
+            (&json!("0"), &json!("gateway-1"))
+        );
+        // when the capture was taken
+        let at = sighting["timestamp"].as_u64().unwrap();
+        assert!((1_700_000_000..1_800_000_000).contains(&at), "{at}");
+    }
+    // false positives
+    let id = format!("indicator--{}", uuid(1));
+    folder
+        .run_with(
+            &[
+                "sightings",
+                "refute",
+                &id,
+                "--why",
+                "our own scanner",
+                "--config",
+                "wp.toml",
+            ],
+            b"",
+        )
+        .exits(0);
+    folder.run("exchange push --config wp.toml").exits(0);
+    let sightings = std::mem::take(&mut misp.lock().unwrap().sightings);
+    assert_eq!(sightings.len(), 1);
+    assert_eq!(
+        (&sightings[0]["uuid"], &sightings[0]["type"]),
+        (&json!(uuid(1)), &json!("1"))
+    );
+    folder
+        .run(&format!(
+            "replay {CAPTURE} --config wp.toml --events e.jsonl -q"
+        ))
+        .exits(0);
+    let refuted: Vec<Value> = folder
+        .lines("e.jsonl")
+        .into_iter()
+        .filter(|event| common::text(event, "/indicator/id") == id)
+        .collect();
+    assert!(!refuted.is_empty());
+    for event in refuted {
+        assert_eq!(common::text(&event, "/verdict/action"), "allowlisted");
+        assert!(common::text(&event, "/verdict/reason").contains("our own scanner"));
+    }
+    folder
+        .run(&format!("sightings refute {id} --config wp.toml"))
+        .exits(2);
+    folder
+        .run(&format!("sightings refute {id} --undo --config wp.toml"))
+        .exits(0);
+}
+
+/// A TAXII collection that remembers: objects in order of their coming, and how often each came.
+#[derive(Default)]
+struct Taxii {
+    objects: Vec<Value>,
+    came: BTreeMap<String, u32>,
+}
+
+const DATE: &str = "Date: Wed, 25 Nov 2026 12:00:00 GMT";
+
+fn taxii_reply(taxii: &Mutex<Taxii>, asked: &Asked) -> Reply {
+    let json = |status, headers: &[&str], value: Value| {
+        let all: Vec<&str> = [MEDIA_TYPE, DATE].iter().chain(headers).copied().collect();
+        answer(status, &all, value.to_string())
+    };
+    let objects_path = format!("/root/collections/{COLLECTION}/objects/");
+    let mut taxii = taxii.lock().unwrap();
+    match (asked.method.as_str(), asked.path()) {
+        (_, "/taxii2/") => json(200, &[], json!({"title": "t", "api_roots": ["/root/"]})),
+        (_, "/root/") => json(
+            200,
+            &[],
+            json!({"title": "r", "versions": ["application/taxii+json;version=2.1"],
+                "max_content_length": 1 << 20}),
+        ),
+        (_, "/root/collections/") => json(
+            200,
+            &[],
+            json!({"collections": [{"id": COLLECTION, "title": "Partners", "can_read": true,
+                "can_write": true}]}),
+        ),
+        ("POST", path) if path == objects_path => {
+            let envelope = asked.json();
+            let mut successes = Vec::new();
+            let mut failures = Vec::new();
+            for object in envelope["objects"].as_array().unwrap() {
+                let id = object["id"].as_str().unwrap().to_owned();
+                *taxii.came.entry(id.clone()).or_default() += 1;
+                let told = json!({"id": id, "version": "2026-11-25T12:00:00.000Z"});
+                // an object that is there is a failure to some servers
+                if taxii.objects.iter().any(|o| o["id"] == *id) {
+                    failures.push(told);
+                } else {
+                    taxii.objects.push(object.clone());
+                    successes.push(told);
+                }
+            }
+            let total = successes.len() + failures.len();
+            json(
+                202,
+                &[],
+                json!({"id": COLLECTION, "status": "complete", "total_count": total,
+                    "success_count": successes.len(), "failure_count": failures.len(),
+                    "pending_count": 0, "successes": successes, "failures": failures}),
+            )
+        }
+        ("GET", path) if path == objects_path => {
+            let from: usize = asked.query("next").map_or(0, |next| next.parse().unwrap());
+            let page: Vec<Value> = taxii.objects.iter().skip(from).take(7).cloned().collect();
+            let next = from + page.len();
+            let mut body = json!({"objects": page, "more": next < taxii.objects.len()});
+            body["next"] = json!(next.to_string());
+            let last = "X-TAXII-Date-Added-Last: 2026-11-20T00:00:00.000000Z";
+            let first = "X-TAXII-Date-Added-First: 2026-11-20T00:00:00.000000Z";
+            json(200, &[first, last], body)
+        }
+        ("GET", path) => {
+            let id = path
+                .strip_prefix(&objects_path)
+                .and_then(|rest| rest.split('/').next());
+            let found: Vec<&Value> = taxii
+                .objects
+                .iter()
+                .filter(|o| Some(o["id"].as_str().unwrap()) == id)
+                .collect();
+            if path.ends_with("/versions/") && !found.is_empty() {
+                let version = found[0]["modified"].clone();
+                return json(200, &[], json!({"versions": [version]}));
+            }
+            json(
+                if found.is_empty() { 404 } else { 200 },
+                &[],
+                json!({"objects": found}),
+            )
+        }
+        _ => json(404, &[], json!({"title": "no"})),
+    }
+}
+
+/// Pulls, replays and pushes in a row, over and over, killed at any moment: in the end the
+/// exchange has each sighting, and nothing was skipped on the way in.
+#[test]
+fn killed_at_any_moment_the_loop_closes_all_the_same() {
+    let rounds = std::env::var("WATCHPOST_KILL_ROUNDS");
+    let rounds: u32 = rounds.ok().and_then(|n| n.parse().ok()).unwrap_or(30);
+    let bundle: Value = serde_json::from_slice(&fs::read(BUNDLE).unwrap()).unwrap();
+    let seeded = bundle["objects"].as_array().unwrap().clone();
+    let taxii = Arc::new(Mutex::new(Taxii {
+        objects: seeded.clone(),
+        came: BTreeMap::new(),
+    }));
+    let state = Arc::clone(&taxii);
+    let server = Server::start(move |asked, _| taxii_reply(&state, asked));
+    let folder = sensor(&format!(
+        "kind = 'taxii'\nurl = '{}'\nsightings = '{COLLECTION}'\ncollections = ['Partners']",
+        server.url("/taxii2/")
+    ));
+    let commands = [
+        "exchange pull --config wp.toml".to_owned(),
+        format!("replay {CAPTURE} --config wp.toml --share -q"),
+        "exchange push --now --config wp.toml".to_owned(),
+    ];
+    let mut seed = 0x2545_f491_4f6c_dd1d_u64;
+    let begin = Instant::now();
+    let mut killed = 0;
+    for round in 0..rounds {
+        let command = &commands[round as usize % commands.len()];
+        let mut child = Command::new(env!("CARGO_BIN_EXE_watchpost"))
+            .args(command.split_whitespace())
+            .current_dir(folder.path(""))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        thread::sleep(Duration::from_micros(1_000 + seed % 150_000));
+        killed += u32::from(child.try_wait().unwrap().is_none());
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    // left alone, it comes to its end
+    for command in &commands {
+        folder.run(command).exits(0);
+    }
+    let taxii = taxii.lock().unwrap();
+    let sightings: Vec<&Value> = taxii
+        .objects
+        .iter()
+        .filter(|o| o["type"] == "sighting")
+        .collect();
+    let expected = sensor_alone();
+    let mut told: Vec<(&str, u64)> = sightings
+        .iter()
+        .map(|s| {
+            (
+                s["sighting_of_ref"].as_str().unwrap(),
+                s["count"].as_u64().unwrap(),
+            )
+        })
+        .collect();
+    told.sort_unstable();
+    let expected: Vec<(&str, u64)> = expected.iter().map(|(id, n)| (id.as_str(), *n)).collect();
+    assert_eq!(told, expected, "each indicator once, with its count");
+    let sent_again = taxii.came.values().filter(|n| **n > 1).count();
+    println!(
+        "{killed} of {rounds} killed in {:.1} s: {} sightings, of {} objects {sent_again} came again",
+        begin.elapsed().as_secs_f64(),
+        sightings.len(),
+        taxii.came.len()
+    );
+}
+
+/// Indicators of the sample and how often each is seen in its capture, by a sensor without any
+/// exchange, and without what allowlists cover.
+fn sensor_alone() -> Vec<(String, u64)> {
+    let folder = Folder::new();
+    folder
+        .run(&format!(
+            "replay {CAPTURE} --intel {BUNDLE} --sightings s.json -q"
+        ))
+        .exits(0);
+    let bundle = folder.json("s.json");
+    let mut seen: Vec<(String, u64)> = bundle["objects"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|o| o["type"] == "sighting" && o["labels"] != json!(["allowlisted"]))
+        .map(|s| {
+            let id = s["sighting_of_ref"].as_str().unwrap().to_owned();
+            (id, s["count"].as_u64().unwrap())
+        })
+        .collect();
+    seen.sort_unstable();
+    seen
+}
