@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each file of tests uses a part of this")]
 
+pub(crate) mod exchange;
+
 use rustls::RootCertStore;
 use rustls::ServerConfig;
 use rustls::ServerConnection;
