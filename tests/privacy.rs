@@ -14,6 +14,7 @@ use std::sync::Arc;
 use watchpost::capture::Block;
 use watchpost::capture::CaptureReader;
 use watchpost::capture::Input;
+use watchpost::daemon::replay::Frames;
 use watchpost::daemon::replay::Replay;
 use watchpost::exchange;
 use watchpost::matcher::Clock;
@@ -141,7 +142,7 @@ fn no_internal_address_leaves() {
         let matcher = Matcher::new(Arc::clone(&set), Clock::Ignore, policy).with_deep(true);
         let mut found: Vec<Match> = Vec::new();
         Replay {
-            inputs: vec![Input::Path(capture)],
+            frames: Frames::Recorded(vec![Input::Path(capture)]),
             filter: None,
             workers: 2,
         }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 use watchpost::capture::Input;
+use watchpost::daemon::replay::Frames;
 use watchpost::daemon::replay::Replay;
 use watchpost::exchange::Limits;
 use watchpost::exchange::load_reader;
@@ -117,7 +118,7 @@ fn replay(
     let mut in_force = vec![(Timestamp::MIN, 0)];
     let mut found: Found = Vec::new();
     let replay = Replay {
-        inputs: vec![Input::Path(capture.to_owned())],
+        frames: Frames::Recorded(vec![Input::Path(capture.to_owned())]),
         filter: None,
         workers,
     };

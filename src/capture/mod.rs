@@ -9,6 +9,7 @@
 mod file;
 #[cfg(test)]
 pub(crate) mod fuzz;
+pub mod live;
 
 pub use file::BLOCK_SIZE;
 pub use file::CaptureError;

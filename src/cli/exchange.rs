@@ -49,6 +49,9 @@ pub(super) struct PullArguments {
     /// Take what looks wrong beside the last set (suddenly small or large), too
     #[arg(long)]
     accept: bool,
+    /// Say only what went wrong
+    #[arg(long, short)]
+    quiet: bool,
 }
 
 #[derive(Debug, Args)]
@@ -67,6 +70,21 @@ pub(super) struct PushArguments {
     /// Also what is not due yet, since it failed a short while ago
     #[arg(long)]
     now: bool,
+    /// Say only what went wrong
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SyncArguments {
+    #[command(flatten)]
+    place: Place,
+    /// Only what is due by its interval
+    #[arg(long)]
+    due: bool,
+    /// Say only what went wrong
+    #[arg(long, short)]
+    quiet: bool,
 }
 
 #[derive(Debug, Args)]
@@ -110,12 +128,15 @@ pub(super) fn pull(arguments: &PullArguments) -> Result<Ended, Failure> {
             .warnings
             .iter()
             .for_each(|w| terminal::say("warning", w));
-        let _ = writeln!(text, "{}", describe(report));
+        let went_wrong = matches!(report.outcome, Pulled::Failed(_) | Pulled::HeldBack(_));
+        if went_wrong || !arguments.quiet {
+            let _ = writeln!(text, "{}", describe(report));
+        }
     }
-    if let Some(total) = total {
+    if let Some(total) = total.filter(|_| !arguments.quiet) {
         let _ = writeln!(text, "{} indicators match from now on", grouped(total));
     }
-    terminal::print(&text).map_err(|e| fail(&e))?;
+    tell(&text, arguments.quiet)?;
     let failed = reports
         .iter()
         .filter(|r| matches!(r.outcome, Pulled::Failed(_)))
@@ -166,19 +187,31 @@ pub(super) fn push(arguments: &PushArguments) -> Result<Ended, Failure> {
         let report = push::push(exchange, &config, &state, due, intel::now(), seed())
             .map_err(|e| Failure::Running(e.to_string()))?;
         failed += usize::from(report.error.is_some());
-        text.push_str(&describe_push(exchange, &report));
+        let went_wrong = report.error.is_some() || !report.refused.is_empty();
+        if went_wrong || !arguments.quiet {
+            text.push_str(&describe_push(exchange, &report));
+        }
     }
     bar.finish_and_clear();
-    if text.is_empty() {
+    if text.is_empty() && !arguments.quiet {
         text.push_str("no exchange takes sightings (key `sightings`)\n");
     }
-    terminal::print(&text).map_err(|e| Failure::Running(e.to_string()))?;
+    tell(&text, arguments.quiet)?;
     match failed {
         0 => Ok(Ended::Done),
         count => Err(Failure::Running(format!(
             "not told all: {count}; what waits stays in the outbox"
         ))),
     }
+}
+
+/// Prints what came of it; where only what went wrong is told, among the messages.
+fn tell(text: &str, quiet: bool) -> Result<(), Failure> {
+    if quiet {
+        terminal::say("warning", text);
+        return Ok(());
+    }
+    terminal::print(text).map_err(|e| Failure::Running(e.to_string()))
 }
 
 fn describe_push(exchange: &Exchange, report: &PushReport) -> String {
@@ -200,6 +233,25 @@ fn describe_push(exchange: &Exchange, report: &PushReport) -> String {
         let _ = writeln!(text, "  {}", printable(error));
     }
     text
+}
+
+pub(super) fn sync(arguments: SyncArguments) -> Result<Ended, Failure> {
+    let SyncArguments { place, due, quiet } = arguments;
+    let pulled = pull(&PullArguments {
+        names: Vec::new(),
+        place: place.clone(),
+        due,
+        accept: false,
+        quiet,
+    });
+    let pushed = push(&PushArguments {
+        names: Vec::new(),
+        place,
+        now: false,
+        quiet,
+    });
+    // one that fails keeps nothing from the other
+    pulled.and(pushed)
 }
 
 pub(super) fn status(arguments: &StatusArguments, colour: Colour) -> Result<Ended, Failure> {

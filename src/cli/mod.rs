@@ -14,6 +14,7 @@ mod list;
 mod manual;
 mod replay;
 mod rules;
+mod run;
 mod sensor;
 mod sightings;
 mod terminal;
@@ -46,6 +47,8 @@ Examples:
 enum Command {
     /// Match recorded captures against indicators
     Replay(replay::Arguments),
+    /// Watch interfaces, with the exchanges of a configuration
+    Run(run::Arguments),
     /// Look into indicators: check, compile, explain, list, try
     #[command(subcommand)]
     Intel(IntelCommand),
@@ -84,6 +87,8 @@ enum ExchangeCommand {
     Pull(exchange::PullArguments),
     /// Send the sightings that wait
     Push(exchange::PushArguments),
+    /// Pull and push in one go, as `watchpost run` does
+    Sync(exchange::SyncArguments),
     /// Say what every exchange gave, and what waits for it
     Status(exchange::StatusArguments),
 }
@@ -152,6 +157,7 @@ pub fn run() -> ExitCode {
     };
     let ended = match cli.command {
         Command::Replay(arguments) => replay::run(arguments, cli.color),
+        Command::Run(arguments) => run::run(&arguments, cli.color),
         Command::Intel(IntelCommand::Check(arguments)) => intel::check(&arguments, cli.color),
         Command::Intel(IntelCommand::Compile(arguments)) => compile::run(&arguments),
         Command::Intel(IntelCommand::Explain(arguments)) => explain::run(&arguments, cli.color),
@@ -159,6 +165,7 @@ pub fn run() -> ExitCode {
         Command::Intel(IntelCommand::Try(arguments)) => intel::try_pattern(&arguments),
         Command::Exchange(ExchangeCommand::Pull(arguments)) => exchange::pull(&arguments),
         Command::Exchange(ExchangeCommand::Push(arguments)) => exchange::push(&arguments),
+        Command::Exchange(ExchangeCommand::Sync(arguments)) => exchange::sync(arguments),
         Command::Exchange(ExchangeCommand::Status(arguments)) => {
             exchange::status(&arguments, cli.color)
         }

@@ -17,6 +17,7 @@ use crate::daemon::exchange::share;
 use crate::daemon::exchange::share::Sharing;
 use crate::daemon::filter::Filter;
 use crate::daemon::replay::CaptureReport;
+use crate::daemon::replay::Frames;
 use crate::daemon::replay::Replay;
 use crate::exchange::LoadedSource;
 use crate::flow::table::SHARDS;
@@ -184,7 +185,7 @@ pub(super) fn run(arguments: Arguments, colour: Colour) -> Result<Ended, Failure
     let load_seconds = begin.elapsed().as_secs_f64();
     let mut taker = Taker::new(&arguments, &rules, Arc::clone(&loaded.set), sensor)?;
     let replay = Replay {
-        inputs: expanded.inputs,
+        frames: Frames::Recorded(expanded.inputs),
         filter,
         workers: workers(&arguments),
     };

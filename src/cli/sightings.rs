@@ -14,6 +14,7 @@ use crate::daemon::exchange::share::Planned;
 use crate::daemon::exchange::share::Saying;
 use crate::daemon::exchange::share::Says;
 use crate::daemon::exchange::share::Sharing;
+use crate::daemon::replay::Frames;
 use crate::daemon::replay::Replay;
 use crate::indicator::Details;
 use crate::matcher::Clock;
@@ -119,7 +120,7 @@ pub(super) fn preview(arguments: &PreviewArguments) -> Result<Ended, Failure> {
         let subdomains = intel::subdomain_policy(&rules, &set);
         let matcher = Arc::new(Matcher::new(Arc::clone(&set), Clock::Capture, subdomains));
         let replay = Replay {
-            inputs: expanded.inputs,
+            frames: Frames::Recorded(expanded.inputs),
             filter: None,
             workers: intel::default_workers(),
         };

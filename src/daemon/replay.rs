@@ -10,6 +10,7 @@
 use crate::capture::Block;
 use crate::capture::CaptureReader;
 use crate::capture::Input;
+use crate::capture::live::LiveCapture;
 use crate::daemon::filter::Filter;
 use crate::daemon::filter::FilterError;
 use crate::flow::table::SHARDS;
@@ -41,9 +42,13 @@ use std::hash::BuildHasher;
 use std::hash::Hasher;
 use std::hash::RandomState;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 use std::time::Instant;
+use std::time::SystemTime;
+use std::time::UNIX_EPOCH;
 
 /// Blocks after which a worker reports what it found, and that there was nothing else: waking the
 /// collector for every block costs more than most blocks.
@@ -63,10 +68,25 @@ const TOUCHED: usize = 16;
 /// [`flow_shard`] gives as many.
 const _: () = assert!(SHARDS == 64);
 
+/// Where frames come from.
+pub enum Frames {
+    /// Captures, in order.
+    Recorded(Vec<Input>),
+    /// Interfaces, until somebody sets `stop`.
+    Live {
+        /// The interfaces.
+        capture: Box<LiveCapture>,
+        /// Set: enough.
+        stop: Arc<AtomicBool>,
+        /// Told what happens to interfaces.
+        news: Box<dyn FnMut(String)>,
+    },
+}
+
 /// What to replay and how.
 pub struct Replay {
-    /// Captures, in order.
-    pub inputs: Vec<Input>,
+    /// Where frames come from.
+    pub frames: Frames,
     /// Only frames that pass; `None`: all.
     pub filter: Option<Filter>,
     /// Threads that follow flows; between 1 and [`SHARDS`].
@@ -137,6 +157,8 @@ struct Batch {
     now: Timestamp,
     /// What matches from this block on; `None`: what did before.
     swap: Option<Arc<Matcher>>,
+    /// Whether what is found in it is waited for.
+    is_live: bool,
 }
 
 impl Batch {
@@ -213,7 +235,23 @@ impl Replay {
                     (count, collector.temporal.drops())
                 })?;
             let mut reader = Reader::new(queues, free_receiver, workers, swap_sender);
-            let read = reader.read_all(&self.inputs, &mut self.filter, next_matcher, progress);
+            let read = match self.frames {
+                Frames::Recorded(inputs) => {
+                    reader.read_all(&inputs, &mut self.filter, next_matcher, progress)
+                }
+                Frames::Live {
+                    mut capture,
+                    stop,
+                    mut news,
+                } => reader.watch(
+                    &mut capture,
+                    &stop,
+                    &mut news,
+                    &mut self.filter,
+                    next_matcher,
+                    progress,
+                ),
+            };
             let Reader {
                 queues,
                 mut stats,
@@ -315,6 +353,11 @@ impl Reader {
             }
             self.reports.push(report);
         }
+        self.note_fragments();
+        Ok(())
+    }
+
+    fn note_fragments(&mut self) {
         let counters = self.decoder.fragment_counters();
         let losses = [
             ("fragments-expired", counters.expired),
@@ -334,6 +377,49 @@ impl Reader {
                 .entry("ip.fragment-overlap")
                 .or_default() += counters.overlapping;
         }
+    }
+
+    /// Watches interfaces until somebody says stop.
+    fn watch(
+        &mut self,
+        capture: &mut LiveCapture,
+        stop: &AtomicBool,
+        news: &mut dyn FnMut(String),
+        filter: &mut Option<Filter>,
+        next_matcher: &mut NextMatcher<'_>,
+        progress: &mut dyn FnMut(ReplayProgress<'_>),
+    ) -> Result<(), ReplayError> {
+        while !stop.load(Ordering::Relaxed) {
+            let mut batch = match self.spare.take() {
+                Some(batch) => batch,
+                None => self.free.recv().map_err(|_| ReplayError::Stopped)?,
+            };
+            capture.next_block(&mut batch.block);
+            capture.news().into_iter().for_each(&mut *news);
+            let now = clock();
+            batch.swap = next_matcher(now);
+            self.decode(&mut batch, filter)?;
+            // flows end by the clock, whether or not anything comes
+            batch.now = now;
+            batch.is_live = true;
+            self.hand_out(batch)?;
+            progress(ReplayProgress {
+                file: "",
+                consumed: self.stats.bytes,
+                total: None,
+                packets: self.stats.packets,
+            });
+        }
+        for stats in capture.stats() {
+            note_drops(&mut self.stats, "kernel", stats.dropped_by_kernel);
+            note_drops(&mut self.stats, "interface", stats.dropped_by_interface);
+            self.reports.push(CaptureReport {
+                file: stats.interface,
+                fatal: None,
+                warnings: Vec::new(),
+            });
+        }
+        self.note_fragments();
         Ok(())
     }
 
@@ -475,6 +561,12 @@ impl Reader {
     }
 }
 
+/// The time of the clock.
+fn clock() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    Timestamp::MIN + since.unwrap_or_default()
+}
+
 /// The time of a block: the median of its first, middle and last frame, so that one absurd
 /// timestamp does not end every flow.
 fn time_of(block: &Block) -> Timestamp {
@@ -538,13 +630,15 @@ fn work(
         sensor.handle_timeout(batch.now);
         let number = batch.number;
         next = number + 1;
+        let is_live = batch.is_live;
         if let Some(mut batch) = Arc::into_inner(batch) {
             batch.swap = None;
             // the reader is gone at the end, and needs it no more
             let _ = free.send(batch);
         }
         matches.extend(sensor.drain().into_iter().map(|placed| (number, placed)));
-        if next.is_multiple_of(REPORT_EVERY) || matches.len() >= REPORT_MATCHES {
+        let is_waited_for = is_live && !matches.is_empty();
+        if is_waited_for || next.is_multiple_of(REPORT_EVERY) || matches.len() >= REPORT_MATCHES {
             let matches = std::mem::take(&mut matches);
             if found
                 .send(Found {

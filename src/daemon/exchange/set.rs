@@ -17,6 +17,7 @@ use crate::verdict::Verdict;
 use sha2::Digest as _;
 use sha2::Sha256;
 use std::fs;
+use std::path::Path;
 use std::path::PathBuf;
 
 /// The file of the compiled set, in the state folder.
@@ -129,6 +130,12 @@ pub fn open(config: &Config, state: &State) -> Result<Option<IndicatorSet>, Make
     }
     // a set of another version or a damaged one is made anew
     Ok(IndicatorSet::open(&state.path(SET)).ok())
+}
+
+/// What the set that was saved last was made of; `None`: none was. Read without any lock: it
+/// tells whether there is something to open.
+pub fn saved_key(folder: &Path) -> Option<String> {
+    fs::read_to_string(folder.join(KEY)).ok()
 }
 
 /// What is kept of the collections of an exchange, in order of their names.
