@@ -637,8 +637,8 @@ fn work(
             let _ = free.send(batch);
         }
         matches.extend(sensor.drain().into_iter().map(|placed| (number, placed)));
-        let is_waited_for = is_live && !matches.is_empty();
-        if is_waited_for || next.is_multiple_of(REPORT_EVERY) || matches.len() >= REPORT_MATCHES {
+        // what one worker found waits until the others have passed it
+        if is_live || next.is_multiple_of(REPORT_EVERY) || matches.len() >= REPORT_MATCHES {
             let matches = std::mem::take(&mut matches);
             if found
                 .send(Found {
