@@ -282,7 +282,7 @@ impl Client {
         Ok(Response {
             url: url.clone(),
             status: parts.status.as_u16(),
-            headers: parts.headers,
+            headers: Box::new(parts.headers),
             has_body: method != Method::Head && !matches!(parts.status.as_u16(), 204 | 304),
             body,
         })
@@ -310,7 +310,7 @@ fn objection(method: Method, status: u16, from: &Url, to: &Url) -> Option<&'stat
 pub struct Response {
     url: Url,
     status: u16,
-    headers: HeaderMap,
+    headers: Box<HeaderMap>,
     has_body: bool,
     body: ureq::Body,
 }
