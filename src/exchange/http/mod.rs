@@ -28,6 +28,7 @@ pub use wait::backoff;
 pub use wait::read_retry_after;
 
 use self::body::Coding;
+use super::tally::show;
 use crate::time::Timestamp;
 use std::io::Read;
 use std::time::Duration;
@@ -37,6 +38,9 @@ use ureq::http;
 use ureq::http::HeaderMap;
 use ureq::http::HeaderValue;
 use ureq::http::header;
+
+/// No answer is waited for longer, whatever the options say.
+const LONGEST_OVERALL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Redirects that are followed: one for a missing slash, one for a moved server, and some.
 const MOST_REDIRECTS: usize = 5;
@@ -181,7 +185,7 @@ impl Client {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Result<Response, HttpError> {
-        let deadline = Instant::now() + self.overall_timeout;
+        let deadline = Instant::now() + self.overall_timeout.min(LONGEST_OVERALL);
         let mut method = method;
         let mut url = url.clone();
         let mut foreign = false;
@@ -361,7 +365,7 @@ impl Response {
                 &self.url,
                 format!(
                     "the answer is {}, not JSON: is it a page to sign in? check URL and credentials",
-                    kind.essence
+                    show(&kind.essence)
                 ),
             )),
             None => Err(HttpError::unexpected(
