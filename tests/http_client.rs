@@ -481,6 +481,49 @@ fn nothing_leaves_this_host_in_the_clear_unless_allowed() {
     assert!(matches!(error.cause, HttpCause::Resolve(_)), "{error:?}");
 }
 
+/// Set where this file runs itself, in an environment with a proxy.
+const WITHIN: &str = "WATCHPOST_TEST_SERVER";
+
+#[test]
+fn the_proxy_of_the_environment_is_used_but_for_this_host() {
+    let ask = |address: &str| {
+        let client = Client::new(&options(address)).unwrap();
+        client.get(&url(address), &[])
+    };
+    if let Ok(server) = std::env::var(WITHIN) {
+        assert_eq!(ask(&server).unwrap().bytes(10).unwrap(), b"direct");
+        let error = ask("https://exchange.invalid/").unwrap_err();
+        assert!(matches!(error.cause, HttpCause::Connect(_)), "{error:?}");
+        assert!(error.to_string().contains("proxy"), "{error}");
+        check(&error);
+        return;
+    }
+    let server = Server::start(|_, _| answer(200, &[], "direct"));
+    let proxy = Server::start(|_, _| raw("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"));
+    let ran = std::process::Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "the_proxy_of_the_environment_is_used_but_for_this_host",
+        ])
+        .env(WITHIN, server.url("/"))
+        .env("ALL_PROXY", proxy.url("/"))
+        .env_remove("NO_PROXY")
+        .env_remove("no_proxy")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&ran.stdout);
+    assert!(ran.status.success(), "{said}");
+    assert_eq!(server.asked().len(), 1);
+    let asked = proxy.asked();
+    assert_eq!(asked.len(), 1, "{asked:?}");
+    assert_eq!(
+        (asked[0].method.as_str(), asked[0].target.as_str()),
+        ("CONNECT", "exchange.invalid:443")
+    );
+    // the tunnel is asked for without the secrets of what goes through it
+    assert!(asked[0].header("authorization").is_none());
+}
+
 #[test]
 fn tls_is_made_sure_of_on_both_sides() {
     let clear = Server::start(|_, _| answer(200, &[], "clear"));

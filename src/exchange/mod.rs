@@ -1,5 +1,6 @@
 //! What partners share, read from files: STIX bundles, TAXII envelopes, MISP
-//! events and feeds, plain lists, and what other sensors read.
+//! events and feeds, plain lists, and what other sensors read; and the way to
+//! the partners, over [`http`] and with [`taxii`].
 //!
 //! [`load`] takes the sources that a user named and hands every indicator to
 //! an [`Intake`]. What a file is, its content says, never its name. Files of

@@ -3,17 +3,22 @@
 use super::url::Url;
 use super::url::UrlError;
 use crate::exchange::tally::quote;
+use crate::exchange::tally::shorten;
+use crate::exchange::tally::show;
 use std::fmt;
 use std::io;
 use std::time::Duration;
 use ureq::Timeout;
+
+/// Characters of an address that an error shows; servers choose where redirects lead.
+const LONGEST_URL_SHOWN: usize = 300;
 
 /// A request that came to nothing: which, why, and what to do.
 ///
 /// Shows neither credentials nor the query of the address.
 #[derive(Debug)]
 pub struct HttpError {
-    /// The address asked, without its query; as it was written where it is no address.
+    /// The address asked, without its query, shortened where it is very long.
     pub url: String,
     /// What went wrong.
     pub cause: HttpCause,
@@ -83,7 +88,7 @@ impl HttpError {
     /// What went wrong with `url`.
     pub fn new(url: &Url, cause: HttpCause) -> Self {
         Self {
-            url: url.to_string(),
+            url: shorten(&url.to_string(), LONGEST_URL_SHOWN),
             cause,
         }
     }
@@ -171,7 +176,7 @@ impl HttpError {
                 "the proxy named in the environment (HTTPS_PROXY, ALL_PROXY) is no URL".into(),
             ),
             ureq::Error::Tls(why) => HttpCause::Tls(why.to_owned()),
-            ureq::Error::Rustls(error) => HttpCause::Tls(error.to_string()),
+            ureq::Error::Rustls(error) => HttpCause::Tls(show(&error.to_string())),
             ureq::Error::TlsRequired => HttpCause::Tls("the connection is not encrypted".into()),
             ureq::Error::LargeResponseHeader(..) => HttpCause::TooLarge(limit),
             ureq::Error::BodyStalled => HttpCause::CutShort,
@@ -188,7 +193,7 @@ impl HttpError {
 fn cause_of_io(url: &Url, error: &io::Error) -> HttpCause {
     let inner = error.get_ref();
     if let Some(tls) = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        return HttpCause::Tls(tls.to_string());
+        return HttpCause::Tls(show(&tls.to_string()));
     }
     match error.kind() {
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {

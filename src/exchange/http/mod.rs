@@ -28,6 +28,7 @@ pub use wait::backoff;
 pub use wait::read_retry_after;
 
 use self::body::Coding;
+use super::tally::show;
 use crate::time::Timestamp;
 use std::io::Read;
 use std::time::Duration;
@@ -37,6 +38,9 @@ use ureq::http;
 use ureq::http::HeaderMap;
 use ureq::http::HeaderValue;
 use ureq::http::header;
+
+/// No answer is waited for longer, whatever the options say.
+const LONGEST_OVERALL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Redirects that are followed: one for a missing slash, one for a moved server, and some.
 const MOST_REDIRECTS: usize = 5;
@@ -181,7 +185,7 @@ impl Client {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Result<Response, HttpError> {
-        let deadline = Instant::now() + self.overall_timeout;
+        let deadline = Instant::now() + self.overall_timeout.min(LONGEST_OVERALL);
         let mut method = method;
         let mut url = url.clone();
         let mut foreign = false;
@@ -282,7 +286,7 @@ impl Client {
         Ok(Response {
             url: url.clone(),
             status: parts.status.as_u16(),
-            headers: parts.headers,
+            headers: Box::new(parts.headers),
             has_body: method != Method::Head && !matches!(parts.status.as_u16(), 204 | 304),
             body,
         })
@@ -310,7 +314,7 @@ fn objection(method: Method, status: u16, from: &Url, to: &Url) -> Option<&'stat
 pub struct Response {
     url: Url,
     status: u16,
-    headers: HeaderMap,
+    headers: Box<HeaderMap>,
     has_body: bool,
     body: ureq::Body,
 }
@@ -361,7 +365,7 @@ impl Response {
                 &self.url,
                 format!(
                     "the answer is {}, not JSON: is it a page to sign in? check URL and credentials",
-                    kind.essence
+                    show(&kind.essence)
                 ),
             )),
             None => Err(HttpError::unexpected(

@@ -46,6 +46,8 @@ impl Url {
             return Err(UrlError::TooLong);
         }
         let text = text.split_once('#').map_or(text, |(before, _)| before);
+        // as browsers do; a host in other letters fails below
+        let text = escape_where(text, |byte| !byte.is_ascii());
         let Some((scheme, rest)) = text.split_once("://") else {
             return Err(UrlError::Scheme);
         };
@@ -57,6 +59,9 @@ impl Url {
         let authority = rest.split(['/', '?']).next().unwrap_or_default();
         if authority.contains('@') {
             return Err(UrlError::UserInfo);
+        }
+        if text.contains(|c: char| c.is_ascii_control()) || authority.contains('%') {
+            return Err(UrlError::Malformed);
         }
         let uri: Uri = text.parse().map_err(|_| UrlError::Malformed)?;
         let host = uri.host().unwrap_or_default().to_ascii_lowercase();
@@ -211,15 +216,21 @@ const fn default_port(https: bool) -> u16 {
 
 /// All but the unreserved characters as `%XX` (RFC 3986, 2.3).
 fn escape(text: &str) -> String {
+    escape_where(text, |byte| {
+        !(byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
+    })
+}
+
+/// The bytes that are `special` as `%XX`; all that are not ASCII must be.
+fn escape_where(text: &str, special: impl Fn(u8) -> bool) -> String {
     use fmt::Write as _;
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                escaped.push(char::from(byte));
-            }
+        if special(byte) {
             // writing to a String cannot fail
-            _ => drop(write!(escaped, "%{byte:02X}")),
+            let _ = write!(escaped, "%{byte:02X}");
+        } else {
+            escaped.push(char::from(byte));
         }
     }
     escaped
@@ -272,6 +283,7 @@ mod tests {
             ("HTTPS://X:443", "https://x/"),
             ("g;x=1/../y", "http://a/b/c/y"),
             ("/taxii2/7e0e/", "http://a/taxii2/7e0e/"),
+            ("/\u{202e}é?ü", "http://a/%E2%80%AE%C3%A9?%C3%BC"),
         ] {
             assert_eq!(
                 base.join(reference).unwrap().to_text(),
@@ -292,6 +304,9 @@ mod tests {
             ("https:///path", UrlError::Malformed),
             ("https://ho st/", UrlError::Malformed),
             ("https://host/a\r\nX: y", UrlError::Malformed),
+            ("https://host/a\u{7f}", UrlError::Malformed),
+            ("https://h%6fst/", UrlError::Malformed),
+            ("https://höst/", UrlError::Malformed),
             ("https://[::1/", UrlError::Malformed),
         ] {
             assert_eq!(Url::parse(text), Err(error), "{text}");

@@ -2,7 +2,11 @@
 
 use super::super::http::HttpError;
 use super::super::http::Url;
+use super::super::tally::shorten;
 use std::fmt;
+
+/// Characters of an address that an error shows; servers choose their own.
+const LONGEST_URL_SHOWN: usize = 300;
 
 /// What a TAXII server was asked in vain: where, why, and what to do.
 #[derive(Debug)]
@@ -67,7 +71,7 @@ impl TaxiiError {
     /// What went wrong at `url`.
     pub(super) fn new(url: &Url, cause: TaxiiCause) -> Self {
         Self {
-            url: url.to_string(),
+            url: shorten(&url.to_string(), LONGEST_URL_SHOWN),
             cause,
         }
     }

@@ -28,6 +28,7 @@ pub use error::TaxiiCause;
 pub use error::TaxiiError;
 pub use pull::PullLimits;
 pub use pull::Pulled;
+pub use pull::StorePage;
 pub use push::Outcome;
 pub use push::PushLimits;
 pub use push::Pushed;

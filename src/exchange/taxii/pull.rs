@@ -78,6 +78,10 @@ pub struct Pulled {
     pub cursor: Cursor,
 }
 
+/// Stores a page as the server sent it, with the number of its objects, and the cursor that holds
+/// once it is stored, if that changes.
+pub type StorePage<'a, E> = &'a mut dyn FnMut(&[u8], u64, Option<Cursor>) -> Result<(), E>;
+
 impl TaxiiClient {
     /// Hands everything over that was added to `collection` since `from`.
     ///
@@ -96,7 +100,7 @@ impl TaxiiClient {
         from: Cursor,
         limits: &PullLimits,
         pause: Pause<'_>,
-        store: &mut dyn FnMut(&[u8], u64, Option<Cursor>) -> Result<(), E>,
+        store: StorePage<'_, E>,
     ) -> Result<Pulled, PullError<E>> {
         let url = collection.url();
         if !collection.can_read {
