@@ -142,6 +142,7 @@ fn for_long() {
         let folder = out.join("kept").join(fuzzer.target.name);
         fs::create_dir_all(&folder).unwrap();
         for input in &fuzzer.kept {
+            beat.store(0, Relaxed);
             fs::write(folder.join(format!("{:016x}", hash_of(input))), input).unwrap();
         }
     }
