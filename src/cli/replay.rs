@@ -131,7 +131,7 @@ pub(super) fn run(arguments: Arguments, colour: Colour) -> Result<Ended, Failure
     check_files(&arguments, &expanded.inputs)?;
     let begin = Instant::now();
     let loaded = intel::load(&arguments.intel)?;
-    let unusable = tell_sources(&loaded.sources);
+    let unusable = tell_sources(&loaded.sources, true);
     if !unusable.is_empty() && unusable.len() == loaded.sources.len() {
         return Err(Failure::Usage(unusable.join("\n")));
     }
@@ -245,8 +245,9 @@ pub(super) fn subdomain_policy(rules: &Rules, set: &IndicatorSet) -> SubdomainPo
     }
 }
 
-/// Tells what was odd about the sources; returns why some gave nothing.
-pub(super) fn tell_sources(sources: &[LoadedSource]) -> Vec<String> {
+/// Tells what was odd about the sources, with `tells_expired` also whether all of one is expired;
+/// returns why some gave nothing.
+pub(super) fn tell_sources(sources: &[LoadedSource], tells_expired: bool) -> Vec<String> {
     let mut unusable = Vec::new();
     for source in sources {
         let report = &source.report;
@@ -279,7 +280,7 @@ pub(super) fn tell_sources(sources: &[LoadedSource]) -> Vec<String> {
                 "warning",
                 &format!("{}: no indicator of it can match", report.file),
             );
-        } else if report.expired == report.loaded {
+        } else if tells_expired && report.expired == report.loaded {
             terminal::say(
                 "warning",
                 &format!(

@@ -27,7 +27,13 @@ pub(super) struct Ask {
 impl Ask {
     pub(super) fn new(readings: &[What]) -> Self {
         let mut ask = Self::default();
-        match readings.first() {
+        let telling = |what: &&What| {
+            matches!(
+                what,
+                What::Network(_) | What::Lone(Lone::Name(_) | Lone::Address(_) | Lone::Url(_))
+            )
+        };
+        match readings.iter().find(telling) {
             Some(What::Lone(Lone::Name(name))) => {
                 // the name of an owner: what is above that is everyone's
                 let mut dots = name.rmatch_indices('.').map(|(at, _)| at + 1);
