@@ -135,8 +135,8 @@ pub(super) fn host_of(value: &Lone) -> Option<(Lone, String)> {
         Lone::Url(url) => {
             let host = host(url)?;
             let reason = format!(
-                "it matches {host}, the host of the URL, where that is seen by itself; explain \
-                 {host} says more"
+                "it matches {host}, the host of the URL, where that is seen by itself: 'intel \
+                 explain {host}' says more"
             );
             let lone = match host.parse::<IpAddr>() {
                 Ok(address) => Lone::Address(address),

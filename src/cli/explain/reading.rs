@@ -2,6 +2,8 @@
 
 use crate::exchange::ListedValue;
 use crate::exchange::refang;
+use crate::indicator::pattern::Pattern;
+use crate::indicator::pattern::Spec;
 use crate::matcher::Lone;
 use crate::matcher::object::hex;
 use crate::matcher::set::KeyKind;
@@ -58,6 +60,16 @@ pub(super) fn readings(value: &str, forced: Option<ObservableType>) -> Result<Ve
 
 fn by_look(bare: &str) -> Result<Vec<What>, String> {
     let lone = |all: Vec<Lone>| Ok(all.into_iter().map(What::Lone).collect());
+    if [Spec::V21, Spec::V20]
+        .into_iter()
+        .any(|spec| Pattern::parse(bare, spec).is_ok())
+    {
+        return Err(format!(
+            "'{}' is a pattern: explain a value that it asks for; 'intel list --text' finds \
+             patterns, 'intel try' evaluates one",
+            printable(bare)
+        ));
+    }
     if let Some(digits) = colon_digest(bare) {
         return lone(digests(&digits));
     }
@@ -499,6 +511,7 @@ mod tests {
             ("192.0.2.0/33", "1 to 32"),
             ("ftp://a.example/", "neither http nor https"),
             ("*.a.example", "ask for one of them"),
+            ("[domain-name:value = 'a.example']", "is a pattern"),
             (&*"a".repeat(LONGEST + 1), "longer than"),
         ] {
             let found = readings(value, None).unwrap_err();
