@@ -88,7 +88,8 @@ impl Ask {
         let loaded = name::normalise(literal)?;
         if is_below(name, &loaded) {
             return Some(format!(
-                "{loaded} is loaded for that name alone, and {name} is below it"
+                "{loaded} is loaded for that name alone, and {name} is below it (subdomains = \
+                 \"always\" in the rules would match it)"
             ));
         }
         is_below(&loaded, name).then(|| {

@@ -470,6 +470,28 @@ mod tests {
     }
 
     #[test]
+    fn every_place_shows_some_value() {
+        let values = [
+            "192.0.2.1",
+            "a.example",
+            "http://a.example/",
+            "joe@a.example",
+            "d41d8cd98f00b204e9800998ecf8427e",
+            "a subject",
+        ];
+        // what is seen there is a flow or a request as a whole
+        let mut places = vec![Place::Flow, Place::HttpRequest];
+        for value in values {
+            for what in readings(value, None).unwrap() {
+                places.extend(what.places());
+            }
+        }
+        for place in Place::ALL {
+            assert!(places.contains(&place), "{place}");
+        }
+    }
+
+    #[test]
     fn a_type_can_be_forced() {
         let md5 = "d41d8cd98f00b204e9800998ecf8427e";
         for (value, kind, expected) in [
