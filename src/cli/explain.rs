@@ -21,7 +21,10 @@ use clap::ValueEnum;
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    // the other way round, the last values would be taken for sources
+    override_usage = "watchpost intel explain [OPTIONS] <VALUE>... --intel <SOURCE>...",
+    after_help = "\
 Examples:
   watchpost intel explain c2.example --intel bundle.json
   watchpost intel explain 192.0.2.7 'hxxp://c2[.]example/a' --intel feeds/ list.txt
@@ -31,7 +34,8 @@ Examples:
 A value is told by its look, and may be several things at once: 32 hexadecimal digits are a digest
 or a fingerprint. It is looked up as traffic would have it looked up; what only comes near is
 listed with the reason why it does not match. Exits 0 whether or not something would match, 2 if
-used wrongly or no source is usable.")]
+used wrongly or no source is usable."
+)]
 pub(super) struct Arguments {
     /// Addresses, networks, names, URLs, digests, mail addresses, fingerprints, user agents, names
     /// of files; defanged ones too

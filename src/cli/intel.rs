@@ -162,7 +162,8 @@ pub(super) fn load(sources: &[PathBuf]) -> Result<Loaded, Failure> {
 /// Loads sources, tells what was odd about them, and goes on while any of them is usable.
 pub(super) fn load_usable(sources: &[PathBuf]) -> Result<Loaded, Failure> {
     let loaded = load(sources)?;
-    let unusable = replay::tell_sources(&loaded.sources);
+    // what is expired, both who asks for it and who lists it are shown
+    let unusable = replay::tell_sources(&loaded.sources, false);
     if !unusable.is_empty() && unusable.len() == loaded.sources.len() {
         return Err(Failure::Usage(unusable.join("\n")));
     }

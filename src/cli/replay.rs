@@ -169,7 +169,7 @@ pub(super) fn run(arguments: Arguments, colour: Colour) -> Result<Ended, Failure
         },
         None => intel::load(&arguments.intel)?,
     };
-    let unusable = tell_sources(&loaded.sources);
+    let unusable = tell_sources(&loaded.sources, true);
     if !unusable.is_empty() && unusable.len() == loaded.sources.len() {
         return Err(Failure::Usage(unusable.join("\n")));
     }
@@ -308,8 +308,9 @@ fn workers(arguments: &Arguments) -> usize {
         .map_or_else(intel::default_workers, usize::from)
 }
 
-/// Tells what was odd about the sources; returns why some gave nothing.
-pub(super) fn tell_sources(sources: &[LoadedSource]) -> Vec<String> {
+/// Tells what was odd about the sources, with `tells_expired` also whether all of one is expired;
+/// returns why some gave nothing.
+pub(super) fn tell_sources(sources: &[LoadedSource], tells_expired: bool) -> Vec<String> {
     let mut unusable = Vec::new();
     for source in sources {
         let report = &source.report;
@@ -342,7 +343,7 @@ pub(super) fn tell_sources(sources: &[LoadedSource]) -> Vec<String> {
                 "warning",
                 &format!("{}: no indicator of it can match", report.file),
             );
-        } else if report.expired == report.loaded {
+        } else if tells_expired && report.expired == report.loaded {
             terminal::say(
                 "warning",
                 &format!(

@@ -122,9 +122,11 @@ impl Terms {
 
     /// Whether the value is all that the pattern asks for.
     pub fn decides(&self, value: &Lone) -> bool {
-        self.whole
-            .as_ref()
-            .is_some_and(|whole| value.views().iter().any(|view| whole.matches(view)))
+        self.whole.as_ref().is_some_and(|whole| {
+            let views = value.views();
+            let own = |view: &&Known| !value.is_borne_by(view);
+            views.iter().filter(own).any(|view| whole.matches(view))
+        })
     }
 
     /// The first comparison that the value satisfies, as a pattern would write it.
@@ -221,6 +223,11 @@ fn is_same(a: &str, b: &str) -> bool {
 }
 
 impl Lone {
+    /// Whether an object is another value that this one is said of: a name, of what it resolves to.
+    fn is_borne_by(&self, view: &Known) -> bool {
+        matches!(self, Self::Address(_)) && view.object_type == "domain-name"
+    }
+
     /// The objects that may have the value.
     fn views(&self) -> Vec<Known> {
         let one = |object_type, path, text: &str| {
@@ -355,6 +362,15 @@ const fn type_of(address: IpAddr) -> &'static str {
 mod tests {
     use super::*;
     use crate::indicator::pattern::Spec;
+
+    #[test]
+    fn a_name_that_resolves_to_an_address_is_more_than_the_address() {
+        let address = Lone::Address("192.0.2.1".parse().unwrap());
+        let pattern = "[domain-name:resolves_to_refs[*].value = '192.0.2.1']";
+        let terms = Terms::of(&Pattern::parse(pattern, Spec::V21).unwrap());
+        assert!(!terms.decides(&address));
+        assert!(terms.satisfied(&address).is_some());
+    }
 
     #[test]
     fn terms_of_patterns() {

@@ -296,20 +296,43 @@ fn conclude(answer: &Answer) -> String {
 }
 
 fn readings(readings: &[Reading]) -> String {
-    let mut said: Vec<String> = Vec::new();
+    let mut said: Vec<&str> = Vec::new();
     for reading in readings {
-        let what = match reading.property {
-            Some(property) => format!("{} ({property})", reading.kind),
-            None => reading.kind.to_string(),
-        };
+        let what = reading.words();
         if !said.contains(&what) {
             said.push(what);
         }
     }
     match said.split_last() {
-        Some((last, [])) => last.clone(),
+        Some((last, [])) => (*last).to_owned(),
         Some((last, others)) => format!("{} or {last}", others.join(", ")),
         None => String::new(),
+    }
+}
+
+impl Reading {
+    fn words(&self) -> &'static str {
+        match (self.kind, self.property) {
+            (ObservableType::Ipv4Addr, _) if self.value.contains('/') => "an IPv4 network",
+            (ObservableType::Ipv6Addr, _) if self.value.contains('/') => "an IPv6 network",
+            (ObservableType::Ipv4Addr, _) => "an IPv4 address",
+            (ObservableType::Ipv6Addr, _) => "an IPv6 address",
+            (ObservableType::DomainName, _) => "a domain name",
+            (ObservableType::Url, _) => "a URL",
+            (ObservableType::EmailAddr, _) => "a mail address",
+            (ObservableType::EmailMessage, _) => "the subject of a mail",
+            (ObservableType::File, _) => "a file",
+            (ObservableType::X509Certificate, _) => "a certificate",
+            (ObservableType::NetworkTraffic, property) => match property {
+                Some("x_ja3_hash") => "JA3",
+                Some("x_ja3s_hash") => "JA3S",
+                Some("x_ja4") => "JA4",
+                Some("x_hassh") => "HASSH of a client",
+                Some("x_hassh_server") => "HASSH of a server",
+                Some(_) => "a user agent",
+                None => "an end of a flow",
+            },
+        }
     }
 }
 
@@ -374,10 +397,7 @@ impl Page {
         self.out.push_str("  ");
         self.paint(code, what);
         self.out.push_str("  ");
-        let title = match details.name.as_deref() {
-            Some(name) if !name.is_empty() => name,
-            _ => &details.pattern,
-        };
+        let title = name_of(details).unwrap_or(&details.pattern);
         self.flow(title, 2 + what.len() + 2);
     }
 
@@ -447,7 +467,9 @@ impl Page {
 
     /// What tells an indicator from others, and when it is valid.
     fn brief(&mut self, details: &Details, validity: Validity) {
-        self.field("pattern", &details.pattern);
+        if name_of(details).is_some() {
+            self.field("pattern", &details.pattern);
+        }
         let version = if details.modified == Timestamp::MIN {
             String::new()
         } else {
@@ -472,6 +494,11 @@ impl Found {
             .map(|placed| placed.verdict.action)
             .min_by_key(rank)
     }
+}
+
+/// `None`: the source gave none that says anything.
+fn name_of(details: &Details) -> Option<&str> {
+    details.name.as_deref().filter(|name| !name.is_empty())
 }
 
 fn window(details: &Details, validity: Validity) -> String {

@@ -155,9 +155,17 @@ pub fn write_row(out: &mut Vec<u8>, details: &Details, validity: Validity, style
             .map_or_else(|| "-".to_owned(), |c| c.min(100).to_string()),
         details.source.clone(),
     ];
+    let room = last_width(style);
     let pattern = printable(&details.pattern);
     let what = match &details.name {
-        Some(name) if !name.is_empty() => format!("{}  {pattern}", printable(name)),
+        Some(name) if !name.is_empty() => {
+            // the pattern takes what the name leaves, and half at least
+            let name = printable(name);
+            let half = columns(&pattern).min(room / 2) + GAP.len();
+            let name = shorten(&name, room.saturating_sub(half));
+            let left = room.saturating_sub(columns(&name) + GAP.len());
+            format!("{name}{GAP}{}", shorten(&pattern, left))
+        }
         _ => pattern.into_owned(),
     };
     let line = row(&cells, &what, style);
@@ -167,7 +175,6 @@ pub fn write_row(out: &mut Vec<u8>, details: &Details, validity: Validity, style
 
 fn row(cells: &[String; 5], last: &str, style: Style) -> String {
     let mut line = String::new();
-    let mut used = 0;
     for (cell, width) in cells.iter().zip(WIDTHS) {
         let text = printable(cell);
         let text = shorten(&text, width);
@@ -177,11 +184,15 @@ fn row(cells: &[String; 5], last: &str, style: Style) -> String {
             width.saturating_sub(columns(&text)),
         ));
         line.push_str(GAP);
-        used += width + GAP.len();
     }
-    let room = usize::from(style.width).saturating_sub(used).max(LEAST);
-    line.push_str(&shorten(last, room));
+    line.push_str(&shorten(last, last_width(style)));
     line
+}
+
+/// Columns that are left for the last column.
+fn last_width(style: Style) -> usize {
+    let used: usize = WIDTHS.iter().map(|width| width + GAP.len()).sum();
+    usize::from(style.width).saturating_sub(used).max(LEAST)
 }
 
 #[cfg(test)]

@@ -225,6 +225,7 @@ fn may_ask_more(pattern: &str) -> bool {
     [
         "network-traffic",
         "email-message",
+        "resolves_to_refs",
         "AND",
         "OR",
         "FOLLOWEDBY",

@@ -27,7 +27,13 @@ pub(super) struct Ask {
 impl Ask {
     pub(super) fn new(readings: &[What]) -> Self {
         let mut ask = Self::default();
-        match readings.first() {
+        let telling = |what: &&What| {
+            matches!(
+                what,
+                What::Network(_) | What::Lone(Lone::Name(_) | Lone::Address(_) | Lone::Url(_))
+            )
+        };
+        match readings.iter().find(telling) {
             Some(What::Lone(Lone::Name(name))) => {
                 // the name of an owner: what is above that is everyone's
                 let mut dots = name.rmatch_indices('.').map(|(at, _)| at + 1);
@@ -82,7 +88,8 @@ impl Ask {
         let loaded = name::normalise(literal)?;
         if is_below(name, &loaded) {
             return Some(format!(
-                "{loaded} is loaded for that name alone, and {name} is below it"
+                "{loaded} is loaded for that name alone, and {name} is below it (subdomains = \
+                 \"always\" in the rules would match it)"
             ));
         }
         is_below(&loaded, name).then(|| {
@@ -129,8 +136,8 @@ pub(super) fn host_of(value: &Lone) -> Option<(Lone, String)> {
         Lone::Url(url) => {
             let host = host(url)?;
             let reason = format!(
-                "it matches {host}, the host of the URL, where that is seen by itself; explain \
-                 {host} says more"
+                "it matches {host}, the host of the URL, where that is seen by itself: 'intel \
+                 explain {host}' says more"
             );
             let lone = match host.parse::<IpAddr>() {
                 Ok(address) => Lone::Address(address),

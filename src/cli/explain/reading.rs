@@ -2,6 +2,8 @@
 
 use crate::exchange::ListedValue;
 use crate::exchange::refang;
+use crate::indicator::pattern::Pattern;
+use crate::indicator::pattern::Spec;
 use crate::matcher::Lone;
 use crate::matcher::object::hex;
 use crate::matcher::set::KeyKind;
@@ -58,6 +60,16 @@ pub(super) fn readings(value: &str, forced: Option<ObservableType>) -> Result<Ve
 
 fn by_look(bare: &str) -> Result<Vec<What>, String> {
     let lone = |all: Vec<Lone>| Ok(all.into_iter().map(What::Lone).collect());
+    if [Spec::V21, Spec::V20]
+        .into_iter()
+        .any(|spec| Pattern::parse(bare, spec).is_ok())
+    {
+        return Err(format!(
+            "'{}' is a pattern: explain a value that it asks for; 'intel list --text' finds \
+             patterns, 'intel try' evaluates one",
+            printable(bare)
+        ));
+    }
     if let Some(digits) = colon_digest(bare) {
         return lone(digests(&digits));
     }
@@ -458,6 +470,28 @@ mod tests {
     }
 
     #[test]
+    fn every_place_shows_some_value() {
+        let values = [
+            "192.0.2.1",
+            "a.example",
+            "http://a.example/",
+            "joe@a.example",
+            "d41d8cd98f00b204e9800998ecf8427e",
+            "a subject",
+        ];
+        // what is seen there is a flow or a request as a whole
+        let mut places = vec![Place::Flow, Place::HttpRequest];
+        for value in values {
+            for what in readings(value, None).unwrap() {
+                places.extend(what.places());
+            }
+        }
+        for place in Place::ALL {
+            assert!(places.contains(&place), "{place}");
+        }
+    }
+
+    #[test]
     fn a_type_can_be_forced() {
         let md5 = "d41d8cd98f00b204e9800998ecf8427e";
         for (value, kind, expected) in [
@@ -499,6 +533,7 @@ mod tests {
             ("192.0.2.0/33", "1 to 32"),
             ("ftp://a.example/", "neither http nor https"),
             ("*.a.example", "ask for one of them"),
+            ("[domain-name:value = 'a.example']", "is a pattern"),
             (&*"a".repeat(LONGEST + 1), "longer than"),
         ] {
             let found = readings(value, None).unwrap_err();
