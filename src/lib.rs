@@ -27,7 +27,11 @@
 //! A match gets a [`verdict`] from policy and allowlists, becomes a line of
 //! the event file and a row of the table ([`report`]), and is gathered with
 //! its like into a [`sighting`], the STIX object that goes back to the
-//! exchange the indicator came from.
+//! exchange the indicator came from. What may leave and to whom is settled
+//! there; what is to leave waits in the outbox of the [`store`], beside the
+//! last good set of each exchange, until the exchange says that it has it. A
+//! child process pulls and pushes; the set that it compiles takes over between
+//! two blocks ([`daemon`]).
 //!
 //! What a sensor watches, whom it hears and what may leave it, one file says,
 //! read whole and checked before anything starts ([`config`]).
@@ -40,7 +44,7 @@
 //! | floor | modules |
 //! |---|---|
 //! | 0 | [`octets`]: a cursor over untrusted bytes; [`time`]: capture time |
-//! | 1 | [`capture`]: frames in blocks, from files |
+//! | 1 | [`capture`]: frames in blocks, from files and interfaces |
 //! | 2 | [`packet`]: frame to packet |
 //! | 3 | [`flow`]: flow table, TCP streams |
 //! | 4 | [`protocol`]: streams to messages, one file or folder a protocol |

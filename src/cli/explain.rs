@@ -10,15 +10,18 @@ use crate::cli::Failure;
 use crate::cli::explain::find::Question;
 use crate::cli::intel;
 use crate::cli::kind::KindName;
-use crate::cli::rules;
+use crate::cli::sensor::Sources;
 use crate::cli::terminal;
+use crate::indicator::Details;
 use crate::matcher::Clock;
+use crate::matcher::Match;
 use crate::matcher::Matcher;
 use crate::report::explain::render;
 use crate::report::explain::write_answer;
 use clap::Args;
 use clap::ValueEnum;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 #[derive(Debug, Args)]
 #[command(
@@ -29,6 +32,7 @@ Examples:
   watchpost intel explain c2.example --intel bundle.json
   watchpost intel explain 192.0.2.7 'hxxp://c2[.]example/a' --intel feeds/ list.txt
   watchpost intel explain 1c4d2f45cc6219bf74a6d1c64ff4758e --type network-traffic --intel b.json
+  watchpost intel explain c2.example --config watchpost.toml
   watchpost intel explain old.example --intel indicators.set --validity ignore --json | jq .near
 
 A value is told by its look, and may be several things at once: 32 hexadecimal digits are a digest
@@ -41,9 +45,8 @@ pub(super) struct Arguments {
     /// of files; defanged ones too
     #[arg(required = true, value_name = "VALUE")]
     values: Vec<String>,
-    /// STIX bundles, MISP events and feeds, lists, folders of them, or one compiled set
-    #[arg(long, required = true, num_args = 1.., value_name = "SOURCE")]
-    intel: Vec<PathBuf>,
+    #[command(flatten)]
+    sources: Sources,
     /// Policy and allowlists: a file or a folder [default: the shipped ones]
     #[arg(long, value_name = "PATH")]
     rules: Option<PathBuf>,
@@ -73,17 +76,19 @@ pub(super) fn run(arguments: &Arguments, colour: Colour) -> Result<Ended, Failur
         let readings = reading::readings(value, kind).map_err(Failure::Usage)?;
         questions.push(Question::new(value.trim(), readings));
     }
-    let rules = rules::load(arguments.rules.as_deref())?;
-    rules
+    let judged = arguments.sources.load(arguments.rules.as_deref())?;
+    judged
+        .rules
         .warnings()
         .iter()
         .for_each(|w| terminal::say("warning", w));
-    let loaded = intel::load_usable(&arguments.intel)?;
-    let subdomains = intel::subdomain_policy(&rules, &loaded.set);
+    let subdomains = intel::subdomain_policy(&judged.rules, &judged.set);
     // what is withheld is told apart afterwards, so that it can be shown
-    let matcher = Matcher::new(loaded.set, Clock::Ignore, subdomains);
+    let matcher = Matcher::new(Arc::clone(&judged.set), Clock::Ignore, subdomains);
     let withholds = arguments.validity == Validity::Now;
-    let answers = find::answer(questions, &matcher, &rules, intel::now(), withholds)?;
+    let judge =
+        |found: &Match, details: &Details| judged.trust.judge(&judged.rules, found, details);
+    let answers = find::answer(questions, &matcher, &judge, intel::now(), withholds)?;
     let style = terminal::style(colour);
     let mut out = Vec::new();
     for (number, answer) in answers.iter().enumerate() {

@@ -6,6 +6,7 @@ use crate::cli::Failure;
 use crate::cli::intel;
 use crate::cli::kind::KindName;
 use crate::cli::replay;
+use crate::cli::sensor::Sources;
 use crate::cli::terminal;
 use crate::indicator::Details;
 use crate::indicator::Tlp;
@@ -24,7 +25,6 @@ use clap::Args;
 use std::io;
 use std::io::BufWriter;
 use std::io::Write;
-use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -36,9 +36,8 @@ Examples:
 
 Filters narrow each other down. Exits 2 if used wrongly, or if no source is usable.")]
 pub(super) struct Arguments {
-    /// STIX bundles, MISP events and feeds, lists, folders of them, or one compiled set
-    #[arg(long, required = true, num_args = 1.., value_name = "SOURCE")]
-    intel: Vec<PathBuf>,
+    #[command(flatten)]
+    sources: Sources,
     /// Only patterns that ask for this type of observable
     #[arg(long = "type", value_enum, value_name = "TYPE")]
     kind: Option<KindName>,
@@ -98,18 +97,18 @@ fn when(text: &str) -> Result<When, String> {
 }
 
 pub(super) fn run(arguments: &Arguments, colour: Colour) -> Result<Ended, Failure> {
-    let loaded = intel::load_usable(&arguments.intel)?;
+    let set = arguments.sources.load(None)?.set;
     let now = intel::now();
     let filter = Filter::new(arguments);
     let style = terminal::style(colour);
     let mut out = BufWriter::new(io::stdout().lock());
     let mut line = Vec::new();
     let mut listed = 0;
-    for ordinal in loaded.set.ordinals() {
+    for ordinal in set.ordinals() {
         if arguments.limit.is_some_and(|limit| listed >= limit) {
             break;
         }
-        let details = loaded.set.details(ordinal);
+        let details = set.details(ordinal);
         if details.id.is_empty() {
             return Err(intel::damaged());
         }
@@ -135,7 +134,7 @@ pub(super) fn run(arguments: &Arguments, colour: Colour) -> Result<Ended, Failur
         return ended(error);
     }
     if listed == 0 {
-        let text = if loaded.set.indicators() == 0 {
+        let text = if set.indicators() == 0 {
             "the sources have no indicator that can match"
         } else {
             "no indicator fits all of the filters; leave some out"

@@ -448,13 +448,16 @@ impl<'r> Taker<'r> {
             self.damaged = true;
             return;
         }
-        let mut verdict = self.rules.judge(found, details);
-        if let Some(sensor) = &mut self.sensor {
-            verdict = sensor.trust.judge(verdict, &details.id, &details.source);
-            if let Some(sharing) = &mut sensor.sharing {
-                sharing.record(found, verdict.action == Action::Allowlisted);
+        let verdict = match &mut self.sensor {
+            None => self.rules.judge(found, details),
+            Some(sensor) => {
+                let verdict = sensor.trust.judge(self.rules, found, details);
+                if let Some(sharing) = &mut sensor.sharing {
+                    sharing.record(found, verdict.action == Action::Allowlisted);
+                }
+                verdict
             }
-        }
+        };
         *self.by_verdict.entry(verdict.action.as_str()).or_default() += 1;
         if let Some(sightings) = &mut self.sightings {
             sightings.record(found, verdict.action == Action::Allowlisted);

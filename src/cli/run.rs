@@ -464,8 +464,7 @@ impl Taking {
             // without its marking a match must go nowhere
             return;
         }
-        let verdict = self.rules.judge(found, details);
-        let verdict = self.trust.judge(verdict, &details.id, &details.source);
+        let verdict = self.trust.judge(&self.rules, found, details);
         *self.by_verdict.entry(verdict.action.as_str()).or_default() += 1;
         if let Some(sharing) = &mut self.sharing {
             sharing.record(found, verdict.action == Action::Allowlisted);

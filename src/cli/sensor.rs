@@ -9,6 +9,8 @@ use crate::config::Config;
 use crate::config::DEFAULT_PATH;
 use crate::config::Exchange;
 use crate::daemon::exchange::set;
+use crate::indicator::Details;
+use crate::matcher::Match;
 use crate::matcher::set::IndicatorSet;
 use crate::store::RefutedEntry;
 use crate::store::State;
@@ -19,6 +21,7 @@ use clap::Args;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Where the configuration and the state are.
 #[derive(Clone, Debug, Args)]
@@ -35,6 +38,56 @@ impl Place {
     /// Reads the configuration, and tells what is odd about it.
     pub(super) fn load(&self) -> Result<Config, Failure> {
         load(&self.config, self.state.as_deref())
+    }
+}
+
+/// Where indicators come from that are looked into: files, or the exchanges of a sensor.
+#[derive(Debug, Args)]
+pub(super) struct Sources {
+    /// STIX bundles, MISP events and feeds, lists, folders of them, or one compiled set
+    #[arg(
+        long,
+        required_unless_present = "config",
+        conflicts_with = "config",
+        num_args = 1..,
+        value_name = "SOURCE"
+    )]
+    intel: Vec<PathBuf>,
+    /// The configuration of a sensor: its rules, and what its exchanges gave last
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The folder of what that sensor keeps, instead of the one that its configuration names
+    #[arg(long, requires = "config", value_name = "FOLDER")]
+    state: Option<PathBuf>,
+}
+
+/// Indicators with what decides about their matches.
+pub(super) struct Judged {
+    pub(super) set: Arc<IndicatorSet>,
+    pub(super) rules: Rules,
+    pub(super) trust: Trust,
+}
+
+impl Sources {
+    /// Loads the indicators, and the rules: those that are named, or the sensor's.
+    pub(super) fn load(&self, named_rules: Option<&Path>) -> Result<Judged, Failure> {
+        let Some(path) = &self.config else {
+            return Ok(Judged {
+                rules: rules::load(named_rules)?,
+                set: intel::load_usable(&self.intel)?.set,
+                trust: Trust::default(),
+            });
+        };
+        let config = load(path, self.state.as_deref())?;
+        let state = open_shared(&config)?;
+        Ok(Judged {
+            rules: match named_rules {
+                Some(path) => rules::load(Some(path))?,
+                None => rules(&config)?,
+            },
+            set: Arc::new(indicators(&config, &state)?),
+            trust: Trust::of(&config, &state)?,
+        })
     }
 }
 
@@ -118,9 +171,10 @@ impl Trust {
         })
     }
 
-    /// What becomes of a verdict on a match of this indicator.
-    pub(super) fn judge(&self, verdict: Verdict, indicator: &str, source: &str) -> Verdict {
-        if let Some(entry) = self.refuted.get(indicator) {
+    /// What the rules say of a match, and exchanges and operators to that.
+    pub(super) fn judge(&self, rules: &Rules, found: &Match, details: &Details) -> Verdict {
+        let verdict = rules.judge(found, details);
+        if let Some(entry) = self.refuted.get(&details.id) {
             let why = match entry.why.as_str() {
                 "" => String::new(),
                 why => format!(": {why}"),
@@ -133,7 +187,7 @@ impl Trust {
                 ),
             };
         }
-        let exchange = self.exchanges.iter().find(|e| e.name == source);
+        let exchange = self.exchanges.iter().find(|e| e.name == details.source);
         set::cap(verdict, exchange)
     }
 }

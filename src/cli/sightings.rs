@@ -126,8 +126,7 @@ pub(super) fn preview(arguments: &PreviewArguments) -> Result<Ended, Failure> {
         };
         let mut take = |found: Match, set: &Arc<IndicatorSet>| {
             let details = set.details(found.indicator);
-            let verdict = rules.judge(&found, &details);
-            let verdict = trust.judge(verdict, &details.id, &details.source);
+            let verdict = trust.judge(&rules, &found, &details);
             sharing.record(&found, verdict.action == Action::Allowlisted);
         };
         let (_, reports) = replay

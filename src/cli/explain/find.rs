@@ -27,7 +27,7 @@ use crate::report::explain::Partial;
 use crate::report::explain::PlacedVerdict;
 use crate::time::Timestamp;
 use crate::verdict::Action;
-use crate::verdict::Rules;
+use crate::verdict::Verdict;
 use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -171,16 +171,19 @@ impl Question {
     }
 }
 
+/// What becomes of a match of an indicator.
+pub(super) type Verdicts<'a> = dyn Fn(&Match, &Details) -> Verdict + 'a;
+
 /// Answers all questions in one pass over the set.
 pub(super) fn answer(
     mut questions: Vec<Question>,
     matcher: &Matcher,
-    rules: &Rules,
+    judge: &Verdicts<'_>,
     now: Timestamp,
     withholds: bool,
 ) -> Result<Vec<Answer>, Failure> {
     let judge = Judge {
-        rules,
+        judge,
         now,
         withholds,
     };
@@ -302,7 +305,7 @@ fn observed_within(what: &What) -> Observed {
 
 /// What is needed to say what becomes of a match.
 struct Judge<'r> {
-    rules: &'r Rules,
+    judge: &'r Verdicts<'r>,
     now: Timestamp,
     /// Whether what is not valid now does not match.
     withholds: bool,
@@ -348,7 +351,7 @@ impl Judge<'_> {
                 },
                 observations: Box::default(),
             };
-            let verdict = self.rules.judge(&found, details);
+            let verdict = (self.judge)(&found, details);
             match verdicts.iter_mut().find(|v| v.verdict == verdict) {
                 Some(same) => same.places.push(*place),
                 None => verdicts.push(PlacedVerdict {
