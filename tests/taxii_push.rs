@@ -267,6 +267,15 @@ fn quirk_15_what_is_there_already_is_no_failure() {
         &Outcome::Accepted,
     );
     assert_eq!(inbox.ids().len(), 6);
+    // where nothing can be looked up, the server's word counts, and its doubt is told
+    let client = client(&server);
+    let mut closed = only_collection(&client);
+    closed.can_read = false;
+    let again: Vec<&Value> = objects.iter().collect();
+    let pushed = client.push(&closed, &again, &PushLimits::default(), &mut go_on);
+    let pushed = pushed.unwrap();
+    let told = "Unable to process object (or it is there already)";
+    assert_eq!(reason_of(&pushed, "sighting--1"), told);
     // but another version of it is another object
     let mut newer = sighting(1).pop().unwrap();
     newer["modified"] = json!("2026-11-25T11:30:00.500Z");

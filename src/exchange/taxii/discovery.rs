@@ -163,7 +163,8 @@ pub fn find<'a>(
         .find(|found| !found.is_empty())
         .unwrap_or_default();
     match found.as_slice() {
-        [only] => Ok(only),
+        // one collection under several API roots is still one
+        [first, rest @ ..] if rest.iter().all(|other| other.id == first.id) => Ok(first),
         [] => Err(TaxiiError::new(
             server,
             TaxiiCause::NoCollection {

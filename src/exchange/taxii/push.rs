@@ -27,6 +27,9 @@ const CLOSING: &[u8] = b"]}";
 /// Objects of a type that were refused one by one, and none accepted, before no more are sent.
 const MOST_REFUSED_OF_TYPE: u32 = 3;
 
+/// The reason of a server that gives none.
+const SAYS_NOTHING: &str = "the server does not say why";
+
 /// Bytes of all versions of one object.
 const LARGEST_VERSIONS: u64 = 64 << 20;
 
@@ -65,7 +68,8 @@ impl Default for PushLimits {
 pub enum Outcome {
     /// The collection has it.
     Accepted,
-    /// The server does not take it, and will not; why, for people.
+    /// The server does not take it, and will not; why, for people. Where the collection cannot be
+    /// read, it may also be there already: some servers call that a failure.
     Refused {
         /// As the server says it, shortened and escaped, or what is wrong with the object.
         reason: String,
@@ -353,7 +357,15 @@ impl<'a> Delivery<'a> {
             let outcome = match (found, &reason) {
                 (Some(true), _) => Some(Outcome::Accepted),
                 (Some(false), Some(reason)) => Some(refused(reason)),
-                (None, Some(reason)) if !self.collection.can_read => Some(refused(reason)),
+                // to hand it over again and again would not make it clearer
+                (None, Some(reason)) if !self.collection.can_read => {
+                    let reason = if reason.is_empty() {
+                        SAYS_NOTHING
+                    } else {
+                        reason
+                    };
+                    Some(refused(&format!("{reason} (or it is there already)")))
+                }
                 (Some(false) | None, _) => None,
             };
             if let Some(item) = self.items.get_mut(*at) {
@@ -499,7 +511,7 @@ fn version_of(object: &Value) -> Option<Timestamp> {
 
 fn refused(reason: &str) -> Outcome {
     let reason = match reason.trim() {
-        "" => "the server does not say why".to_owned(),
+        "" => SAYS_NOTHING.to_owned(),
         reason => show(reason),
     };
     Outcome::Refused { reason }
