@@ -26,6 +26,7 @@ use crate::report::text::printable;
 use crate::store::Outbox;
 use crate::store::Outcome;
 use crate::store::RefutedEntry;
+use crate::store::Standing;
 use crate::verdict::Action;
 use clap::Args;
 use serde_json::Value;
@@ -155,11 +156,12 @@ fn waiting(outbox: &Outbox) -> Result<Vec<Planned>, Failure> {
     }
     let mut planned = Vec::new();
     outbox
-        .each_pending(&mut |exchange, id, _, body| {
-            if let Ok(saying) = serde_json::from_slice::<Saying>(body) {
+        .each(&mut |one| {
+            // of what is settled there is no content
+            if let Ok(saying) = serde_json::from_slice::<Saying>(one.body) {
                 planned.push(Planned {
-                    id: id.to_owned(),
-                    exchange: exchange.to_owned(),
+                    id: one.id.to_owned(),
+                    exchange: one.exchange.to_owned(),
                     saying,
                     held: None,
                     name: None,
@@ -279,7 +281,14 @@ pub(super) fn list(arguments: &ListArguments) -> Result<Ended, Failure> {
         .map_err(|e| Failure::Running(e.to_string()))?;
     let mut text = String::new();
     outbox
-        .each(&mut |exchange, id, queued, outcome, body| {
+        .each(&mut |one| {
+            let Standing {
+                exchange,
+                id,
+                at,
+                outcome,
+                body,
+            } = one;
             if arguments
                 .exchange
                 .as_deref()
@@ -298,7 +307,7 @@ pub(super) fn list(arguments: &ListArguments) -> Result<Ended, Failure> {
                 let value = json!({
                     "exchange": exchange,
                     "id": id,
-                    "at": queued.to_rfc3339(0),
+                    "at": at.to_rfc3339(0),
                     "state": stands,
                     "indicator": saying.as_ref().map(|s| &s.indicator),
                     "says": saying.as_ref().map(says),
@@ -308,7 +317,7 @@ pub(super) fn list(arguments: &ListArguments) -> Result<Ended, Failure> {
                 let about = saying.map_or_else(String::new, |saying| {
                     format!("; {}: {}", saying.indicator, says(&saying))
                 });
-                let at = queued.to_rfc3339(0);
+                let at = at.to_rfc3339(0);
                 let line = format!("{at}  {exchange}  {id}  {stands}{about}");
                 let _ = writeln!(text, "{}", printable(&line));
             }

@@ -89,6 +89,9 @@ pub enum Told {
     Refused(String),
 }
 
+/// Takes a page of a search as it came, and how many events it has.
+pub type TakePage<'a, E> = dyn FnMut(&[u8], u64) -> Result<(), E> + 'a;
+
 /// A MISP instance.
 #[derive(Clone, Debug)]
 pub struct MispServer {
@@ -112,7 +115,7 @@ impl MispServer {
         &self,
         search: &Search,
         limit: u64,
-        take: &mut dyn FnMut(&[u8], u64) -> Result<(), E>,
+        take: &mut TakePage<'_, E>,
     ) -> Result<(), E> {
         let url = self.action("events", "restSearch")?;
         let mut left = limit;
@@ -191,7 +194,9 @@ impl MispServer {
         let answer: Answer = serde_json::from_slice(&answer)
             .map_err(|e| HttpError::unexpected(&url, format!("no answer of a MISP: {e}")))?;
         match answer.errors {
-            Some(errors) => Ok(Told::Refused(answer.message.unwrap_or(errors.to_string()))),
+            Some(errors) => Ok(Told::Refused(
+                answer.message.unwrap_or_else(|| errors.to_string()),
+            )),
             None => Ok(Told::Accepted),
         }
     }
@@ -251,7 +256,7 @@ fn count_events(url: &Url, bytes: &[u8]) -> Result<u64, HttpError> {
         .map_err(|e| HttpError::unexpected(url, format!("no answer of a MISP: {e}")))?;
     match (page.response, page.errors) {
         (_, Some(errors)) => {
-            let message = page.message.unwrap_or(errors.to_string());
+            let message = page.message.unwrap_or_else(|| errors.to_string());
             Err(HttpError::unexpected(url, message))
         }
         (Some(Response::Events(events)), None) => Ok(events.len() as u64),

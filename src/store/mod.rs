@@ -31,6 +31,7 @@ pub use outbox::Outbox;
 pub use outbox::Outcome;
 pub use outbox::Parcel;
 pub use outbox::Put;
+pub use outbox::Standing;
 pub use refuted::Refuted;
 pub use refuted::RefutedEntry;
 pub use replace::replace;

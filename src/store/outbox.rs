@@ -74,6 +74,21 @@ pub struct Due {
     pub last_error: Option<String>,
 }
 
+/// How a parcel stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing<'a> {
+    /// To whom it goes.
+    pub exchange: &'a str,
+    /// Its id.
+    pub id: &'a str,
+    /// When it was put, or settled.
+    pub at: Timestamp,
+    /// How it ended; `None`: it waits.
+    pub outcome: Option<&'a Outcome>,
+    /// The content of one that waits; of others nothing is kept.
+    pub body: &'a [u8],
+}
+
 /// Parcels of an exchange.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
@@ -333,40 +348,27 @@ impl Outbox {
         }
     }
 
-    /// Every parcel, in order of exchange and id: when it was put or settled, how it ended (`None`:
-    /// it waits), and the body of one that waits.
+    /// Every parcel, in order of exchange and id.
     ///
     /// # Errors
     /// When a body cannot be read.
-    pub fn each(
-        &self,
-        take: &mut dyn FnMut(&str, &str, Timestamp, Option<&Outcome>, &[u8]),
-    ) -> Result<(), StoreError> {
+    pub fn each(&self, take: &mut dyn FnMut(Standing<'_>)) -> Result<(), StoreError> {
         for ((exchange, id), entry) in &self.entries {
-            match entry {
+            let record;
+            let (at, outcome, body) = match entry {
                 Entry::Pending { queued, place, .. } => {
-                    let record = self.journal.read(*place)?;
-                    take(exchange, id, *queued, None, body_of(&record));
+                    record = self.journal.read(*place)?;
+                    (*queued, None, body_of(&record))
                 }
-                Entry::Settled { at, outcome } => take(exchange, id, *at, Some(outcome), b""),
-            }
-        }
-        Ok(())
-    }
-
-    /// Every parcel that waits, with its body, in order of exchange and id.
-    ///
-    /// # Errors
-    /// When a body cannot be read.
-    pub fn each_pending(
-        &self,
-        take: &mut dyn FnMut(&str, &str, Timestamp, &[u8]),
-    ) -> Result<(), StoreError> {
-        for ((exchange, id), entry) in &self.entries {
-            if let Entry::Pending { queued, place, .. } = entry {
-                let record = self.journal.read(*place)?;
-                take(exchange, id, *queued, body_of(&record));
-            }
+                Entry::Settled { at, outcome } => (*at, Some(outcome), &b""[..]),
+            };
+            take(Standing {
+                exchange,
+                id,
+                at,
+                outcome,
+                body,
+            });
         }
         Ok(())
     }

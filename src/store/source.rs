@@ -525,11 +525,9 @@ fn read_manifest(path: &Path) -> Result<Option<Manifest>, Unreadable> {
         .next()
         .and_then(|word| u32::from_str_radix(word, 16).ok());
     match (version, checksum) {
-        (Some(version), _) if version > VERSION => {
-            return Err(Unreadable::Store(StoreError::Newer {
-                path: path.to_owned(),
-            }));
-        }
+        (Some(version), _) if version > VERSION => Err(Unreadable::Store(StoreError::Newer {
+            path: path.to_owned(),
+        })),
         (Some(VERSION), Some(checksum)) => {
             let body = body.trim_ascii();
             if crc32fast::hash(body) != checksum {
