@@ -4,12 +4,19 @@
 //! temporary files of tests. Where Python or PyPI is out of reach, the test
 //! says so and is skipped.
 
+mod common;
 mod scripted;
 
+use common::BUNDLE;
+use common::CAPTURE;
+use common::Folder;
+use common::python_has;
+use common::shared;
 use scripted::exchange::client_at;
 use scripted::exchange::go_on;
 use serde_json::Value;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::fs;
 use std::fs::File;
@@ -22,6 +29,8 @@ use std::path::PathBuf;
 use std::process::Child;
 use std::process::Command;
 use std::process::Stdio;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 use std::thread;
 use std::time::Duration;
 use watchpost::exchange::Limits;
@@ -66,21 +75,43 @@ const SEEDED: usize = 95;
 /// A server that runs until it is dropped.
 struct Medallion {
     process: Child,
+    /// Of the virtual environment.
     folder: PathBuf,
+    /// Of this server alone.
+    run: PathBuf,
     port: u16,
 }
 
+/// One installs at a time.
+static INSTALLING: Mutex<()> = Mutex::new(());
+
 impl Medallion {
-    /// `Err`: why it cannot run here.
-    fn start() -> Result<Self, String> {
+    /// Starts one for a test; `None`: it cannot run here, which is said.
+    fn start(test: &str) -> Option<Self> {
+        match Self::try_start(test) {
+            Ok(server) => Some(server),
+            Err(why) => {
+                // past what captures the output of tests that succeed
+                let told = format!("skipped {test}: {why}\n");
+                std::io::stderr().write_all(told.as_bytes()).unwrap();
+                None
+            }
+        }
+    }
+
+    fn try_start(test: &str) -> Result<Self, String> {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("medallion");
-        fs::create_dir_all(&folder).unwrap();
-        install(&folder)?;
+        let run = folder.join(test);
+        fs::create_dir_all(&run).unwrap();
+        {
+            let _one = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
+            install(&folder)?;
+        }
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = free.local_addr().unwrap().port();
         drop(free);
         let root = format!("http://127.0.0.1:{port}/partners/");
-        let data = folder.join("data.json");
+        let data = run.join("data.json");
         fs::write(&data, contents(&root).to_string()).unwrap();
         let config = json!({
             "backend": {
@@ -91,11 +122,11 @@ impl Medallion {
             "users": {"sensor": "s3cret"},
             "taxii": {"max_page_size": PAGE},
         });
-        fs::write(folder.join("config.json"), config.to_string()).unwrap();
-        let log = File::create(folder.join("log")).unwrap();
+        fs::write(run.join("config.json"), config.to_string()).unwrap();
+        let log = File::create(run.join("log")).unwrap();
         let process = Command::new(folder.join("venv/bin/medallion"))
             .args(["--host", "127.0.0.1", "--port", &port.to_string()])
-            .arg(folder.join("config.json"))
+            .arg(run.join("config.json"))
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -104,6 +135,7 @@ impl Medallion {
         let mut server = Self {
             process,
             folder,
+            run,
             port,
         };
         for _ in 0..300 {
@@ -122,7 +154,7 @@ impl Medallion {
     }
 
     fn log(&self) -> String {
-        fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+        fs::read_to_string(self.run.join("log")).unwrap_or_default()
     }
 
     /// What the partner's client prints.
@@ -290,14 +322,8 @@ fn sighting(of: &str) -> Vec<Value> {
 
 #[test]
 fn medallion_gives_what_partners_share_and_takes_sightings() {
-    let server = match Medallion::start() {
-        Ok(server) => server,
-        Err(why) => {
-            // past what captures the output of tests that succeed
-            let told = format!("skipped medallion_gives_what_partners_share: {why}\n");
-            std::io::stderr().write_all(told.as_bytes()).unwrap();
-            return;
-        }
+    let Some(server) = Medallion::start("pages") else {
+        return;
     };
     server.partner("seed", &SEEDED.to_string());
     let client = client_at(&server.url("/taxii2"));
@@ -382,3 +408,165 @@ fn medallion_gives_what_partners_share_and_takes_sightings() {
         .unwrap();
     assert!(pushed.outcomes.iter().all(accepted), "{pushed:?}");
 }
+
+/// A configuration of a sensor that reads and writes the partners' collection.
+fn sensor(server: &Medallion) -> Folder {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = Folder::new();
+    let password = folder.write("password", "s3cret\n");
+    fs::set_permissions(password, fs::Permissions::from_mode(0o600)).unwrap();
+    let url = server.url("/taxii2/");
+    folder.write(
+        "wp.toml",
+        format!(
+            "[sensor]\nname = 'gateway-1'\nstate = 'state'\n\
+             internal = ['198.51.100.0/24', '192.0.2.53', '2001:db8:1::/48']\n\
+             [[exchange]]\nname = 'partners'\nkind = 'taxii'\nurl = '{url}'\n\
+             collections = ['indicators and sightings']\nsightings = '{READ_WRITE}'\n\
+             username = 'sensor'\npassword_file = 'password'\n\
+             share = ['TLP:CLEAR', 'TLP:GREEN', 'TLP:AMBER', 'TLP:RED', 'unmarked']\n"
+        ),
+    );
+    folder
+}
+
+/// Sightings of a list of objects: how often each indicator was seen.
+fn counts(objects: &Value) -> BTreeMap<String, u64> {
+    let objects = objects.as_array().unwrap().iter();
+    objects
+        .filter(|o| o["type"] == "sighting" && o["labels"] != json!(["allowlisted"]))
+        .map(|o| {
+            let indicator = o["sighting_of_ref"].as_str().unwrap().to_owned();
+            (indicator, o["count"].as_u64().unwrap())
+        })
+        .collect()
+}
+
+/// The whole way round: a partner's bundle into the server, pulled, a capture replayed, sightings
+/// pushed, and fetched by the partner again.
+#[test]
+fn the_partner_learns_what_was_seen() {
+    let Some(server) = Medallion::start("loop") else {
+        return;
+    };
+    server.partner("add", BUNDLE);
+    let folder = sensor(&server);
+    folder.run("exchange pull --config wp.toml").exits(0);
+    folder
+        .run(&format!(
+            "replay {CAPTURE} --config wp.toml --share --sightings local.json -q"
+        ))
+        .exits(0);
+    let pushed = folder.run("exchange push --config wp.toml").exits(0);
+    assert!(
+        pushed.out.contains("13 accepted, 0 refused, 0 wait"),
+        "{}",
+        pushed.out
+    );
+    // a second time there is nothing to tell
+    let again = folder.run("exchange push --config wp.toml").exits(0);
+    assert!(
+        again.out.contains("0 accepted, 0 refused, 0 wait"),
+        "{}",
+        again.out
+    );
+    let all: Value = serde_json::from_str(&server.partner("all", "")).unwrap();
+    let told = counts(&all["objects"]);
+    assert_eq!(told.len(), 13);
+    assert_eq!(told, counts(&folder.json("local.json")["objects"]));
+    if let Some(shared) = shared().filter(|_| python_has("stix2")) {
+        let ours: Vec<&Value> = all["objects"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|o| {
+                let kind = o["type"].as_str().unwrap();
+                ![
+                    "indicator",
+                    "relationship",
+                    "campaign",
+                    "malware",
+                    "intrusion-set",
+                    "course-of-action",
+                ]
+                .contains(&kind)
+            })
+            .collect();
+        let bundle = json!({"type": "bundle",
+            "id": "bundle--2b9c1fd6-1a52-4c1b-8b57-5d6a7d2f0a04", "objects": ours});
+        folder.write("fetched.json", bundle.to_string());
+        let judged = Command::new("python3")
+            .arg(shared.join("conformance/check_sightings.py"))
+            .arg(folder.path("fetched.json"))
+            .args(["--known-indicators", BUNDLE])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&judged.stdout);
+        assert!(judged.status.success(), "{said}");
+    }
+    // what an operator calls false comes to the partner as an opinion
+    let (indicator, _) = told.first_key_value().unwrap();
+    folder
+        .run(&format!(
+            "sightings refute {indicator} --why scanner --config wp.toml"
+        ))
+        .exits(0);
+    folder.run("exchange push --config wp.toml").exits(0);
+    let all: Value = serde_json::from_str(&server.partner("all", "")).unwrap();
+    let objects = all["objects"].as_array().unwrap();
+    let opinion = objects.iter().find(|o| o["type"] == "opinion").unwrap();
+    assert_eq!(opinion["object_refs"], json!([indicator]));
+    assert_eq!(opinion["opinion"], "strongly-disagree");
+}
+
+/// Large bundles of the field through pages of twenty, against the same bundles from files.
+#[test]
+fn playbooks_come_whole_through_small_pages() {
+    let Some(shared) = shared() else { return };
+    let corpus = Command::new(shared.join("corpus/unpack")).output().unwrap();
+    let folder = String::from_utf8(corpus.stdout).unwrap();
+    let bundles = Path::new(folder.trim()).join("bundles");
+    let mut playbooks: Vec<PathBuf> = fs::read_dir(bundles.join("unit42-playbooks/playbook_json"))
+        .map(|entries| entries.map(|entry| entry.unwrap().path()).collect())
+        .unwrap_or_default();
+    playbooks.sort();
+    assert!(!playbooks.is_empty(), "{}", bundles.display());
+    let Some(server) = Medallion::start("playbooks") else {
+        return;
+    };
+    for playbook in playbooks.iter().take(PLAYBOOKS) {
+        server.partner("add", &playbook.display().to_string());
+    }
+    let folder = sensor(&server);
+    let pulled = folder.run("exchange pull --config wp.toml").exits(0);
+    let mut command: Vec<String> = vec!["intel".into(), "compile".into(), "--json".into()];
+    command.extend(
+        playbooks
+            .iter()
+            .take(PLAYBOOKS)
+            .map(|p| p.display().to_string()),
+    );
+    command.extend(["--output".into(), "files.set".into()]);
+    let arguments: Vec<&str> = command.iter().map(String::as_str).collect();
+    let compiled = folder.run_with(&arguments, b"").exits(0).json();
+    let status = folder
+        .run("exchange status --config wp.toml --json")
+        .exits(0)
+        .json();
+    let collections = status["exchanges"][0]["collections"].as_array().unwrap();
+    let kept: u64 = collections
+        .iter()
+        .filter_map(|c| c["indicators"].as_u64())
+        .sum();
+    assert_eq!(
+        Some(kept),
+        compiled["indicators"].as_u64(),
+        "{}",
+        pulled.out
+    );
+    println!("{kept} indicators through pages of {PAGE}");
+    assert!(kept > 100);
+}
+
+/// Playbooks that are sent: the server takes a second for each hundred objects that it has.
+const PLAYBOOKS: usize = 3;
