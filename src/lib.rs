@@ -29,6 +29,9 @@
 //! its like into a [`sighting`], the STIX object that goes back to the
 //! exchange the indicator came from.
 //!
+//! What shall be blocked, an address, a network or a service, is checked
+//! against what may never be, and held by the kernel for a time ([`block`]).
+//!
 //! # The floors
 //!
 //! A module imports only from lower floors; `tests/floors.rs` holds the table
@@ -44,7 +47,7 @@
 //! | 5 | [`observable`], then [`indicator`]: typed values; what is looked for, as meaning |
 //! | 6 | [`matcher`]: the compiled set and its engines |
 //! | 7 | [`verdict`], [`sighting`]: what to do about a match; what to tell of it |
-//! | 8 | [`exchange`], [`report`]: formats in; events, statistics and tables out |
+//! | 8 | [`block`], [`exchange`], [`report`]: the firewall; formats in; events, statistics and tables out |
 //! | 9 | [`sensor`], then [`daemon`], then [`cli`]: assembly |
 //!
 //! A new protocol is a file in [`protocol`] and a line in
@@ -73,6 +76,7 @@ pub mod matcher;
 pub mod sighting;
 pub mod verdict;
 
+pub mod block;
 pub mod exchange;
 pub mod report;
 
