@@ -37,14 +37,6 @@ pub enum BlockError {
     /// Somebody else changed the firewall again and again while we tried.
     #[error("others kept changing the firewall meanwhile: try again")]
     Contended,
-    /// What the kernel answered makes no sense.
-    #[error("{doing}: the kernel's answer cannot be read: {what}")]
-    Answer {
-        /// What we were doing.
-        doing: &'static str,
-        /// What is wrong with the answer.
-        what: &'static str,
-    },
     /// Anything else.
     #[error("{doing}: {error}")]
     Io {

@@ -10,10 +10,15 @@
 //! [`Backend::is_disturbed`], and at least every half [`plan::LEASE`]: the kernel forgets what
 //! is not renewed, with nobody's help.
 
+pub mod dry_run;
 mod error;
+pub mod host;
+pub mod netfilter;
+mod netlink;
 pub mod never;
 pub mod plan;
 mod range;
+mod rules;
 mod target;
 
 pub use error::BlockError;

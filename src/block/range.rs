@@ -70,6 +70,11 @@ impl Range {
         family == self.family && (self.first..=self.last).contains(&number)
     }
 
+    /// Whether the two have an address in common.
+    pub fn overlaps(self, other: Self) -> bool {
+        self.family == other.family && self.first <= other.last && other.first <= self.last
+    }
+
     pub(super) const fn family(self) -> Family {
         self.family
     }

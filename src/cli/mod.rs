@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed while running, 2 used wrongly or a named
 //! source gave nothing, 3 something matched and `--fail-on-match` was given.
 
+mod block;
 mod compile;
 mod files;
 mod intel;
@@ -42,6 +43,9 @@ enum Command {
     /// Look into indicators: check, compile, try
     #[command(subcommand)]
     Intel(IntelCommand),
+    /// See and change by hand what the firewall blocks; needs CAP_NET_ADMIN
+    #[command(subcommand)]
+    Block(block::BlockCommand),
     /// Print a completion script for a shell
     Completions(manual::CompletionArguments),
     /// Print the manual pages, in roff: `watchpost man | man -l -`
@@ -107,6 +111,7 @@ pub fn run() -> ExitCode {
         Command::Intel(IntelCommand::Check(arguments)) => intel::check(&arguments, cli.color),
         Command::Intel(IntelCommand::Compile(arguments)) => compile::run(&arguments),
         Command::Intel(IntelCommand::Try(arguments)) => intel::try_pattern(&arguments),
+        Command::Block(command) => block::run(command),
         Command::Completions(arguments) => manual::print_completions(&arguments),
         Command::Man => manual::print_manual(),
     };
