@@ -77,18 +77,17 @@ impl Backend for DryRun {
     }
 
     fn release(&mut self, target: Target) -> Result<bool, BlockError> {
-        let before = self.held.len();
         let mut was_held = false;
         let kept: Vec<(Key, Hold)> = self
             .holds()
             .flat_map(|(key, hold)| {
-                let left = key.without(Key::of(target));
+                let left = key.without(target);
                 was_held |= left.as_slice() != [key];
                 left.into_iter().map(move |key| (key, hold.clone()))
             })
             .collect();
         self.held = Plan::merge(kept, self.now);
-        Ok(was_held && before > 0)
+        Ok(was_held)
     }
 
     fn list(&mut self) -> Result<Vec<Held>, BlockError> {
@@ -165,7 +164,7 @@ mod tests {
         assert_eq!(backend.sync(&plan, now).unwrap(), Synced::default());
         assert_eq!(told(&mut backend), "192.0.2.1 192.0.2.2 198.51.100.0/24");
 
-        assert!(!backend.release("198.51.100.1".parse().unwrap()).unwrap());
+        assert!(!backend.release("198.51.101.1".parse().unwrap()).unwrap());
         assert!(backend.release("198.51.100.0/25".parse().unwrap()).unwrap());
         assert!(!backend.release("198.51.100.0/25".parse().unwrap()).unwrap());
         assert!(backend.release("192.0.2.2".parse().unwrap()).unwrap());

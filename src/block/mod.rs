@@ -124,8 +124,8 @@ pub trait Backend {
     /// Returns how many keys were added or renewed.
     fn add(&mut self, elements: &[Element], now: Timestamp) -> Result<usize, BlockError>;
 
-    /// Lets a target go, whoever blocked it. Of a network that covers it nothing is let go.
-    /// Returns whether it was held.
+    /// Lets a target go, whoever blocked it: of a network that covers it, just what it is; of
+    /// an address or a network, its services too. Returns whether any of it was held.
     fn release(&mut self, target: Target) -> Result<bool, BlockError>;
 
     /// Everything held, in no particular order.

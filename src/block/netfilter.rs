@@ -602,35 +602,48 @@ impl Netfilter {
     }
 
     fn release_once(&mut self, target: Target) -> Result<bool, Failure> {
-        let released = Key::of(target);
-        let Key::Range(range) = released else {
-            let generation = self.generation()?;
-            if self.element(released)?.is_none() {
-                return Ok(false);
-            }
-            let mut batch = Batch::new(generation);
-            batch.remove(released);
-            self.commit(batch, generation)?;
-            return Ok(true);
-        };
-        let set = Set::Networks(range.family());
         let generation = self.generation()?;
-        let held = self.elements(set)?;
-        if held.iter().all(|h| h.key.without(released) == [h.key]) {
-            return Ok(false);
-        }
+        let family = target.range().family();
         let mut batch = Batch::new(generation);
-        batch.empty(set);
-        for held in held {
-            // it ends when it would have ended
-            let hold = hold_of(&held, Timestamp::MIN);
-            for key in held.key.without(released) {
-                let counted = Some((held.packets, held.bytes));
-                batch.add(key, &hold, held.remaining, counted);
+        let single = Key::of(target);
+        match single {
+            Key::Address(_) | Key::Service(..) => {
+                if self.element(single)?.is_some() {
+                    batch.remove(single);
+                }
+            }
+            Key::Range(_) => {}
+        }
+        let of_others = match single {
+            Key::Service(..) => &[][..],
+            Key::Address(_) => &[Set::Services(family)],
+            Key::Range(_) => &[Set::Hosts(family), Set::Services(family)],
+        };
+        for set in of_others {
+            for held in self.elements(*set)? {
+                if held.key.without(target).is_empty() {
+                    batch.remove(held.key);
+                }
             }
         }
+        let ranges = match single {
+            Key::Service(..) => Vec::new(),
+            _ => self.elements(Set::Networks(family))?,
+        };
+        if ranges.iter().any(|h| h.key.without(target) != [h.key]) {
+            batch.empty(Set::Networks(family));
+            for held in ranges {
+                // the rest ends when it would have ended
+                let hold = hold_of(&held, Timestamp::MIN);
+                for key in held.key.without(target) {
+                    let counted = Some((held.packets, held.bytes));
+                    batch.add(key, &hold, held.remaining, counted);
+                }
+            }
+        }
+        let was_held = !batch.is_empty();
         self.commit(batch, generation)?;
-        Ok(true)
+        Ok(was_held)
     }
 }
 

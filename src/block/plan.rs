@@ -48,29 +48,30 @@ impl Key {
 }
 
 impl Key {
-    /// What is left of it when another is let go: of a range, up to two ranges; of anything else,
-    /// all or nothing. An address that is let go leaves ranges as they are.
-    pub(super) fn without(self, released: Self) -> Vec<Self> {
-        let (Self::Range(held), Self::Range(released)) = (self, released) else {
-            return if self == released {
-                Vec::new()
-            } else {
-                vec![self]
-            };
+    /// What is left of it when a target is let go: of a range, up to two ranges; of anything
+    /// else, all or nothing.
+    pub(super) fn without(self, released: Target) -> Vec<Self> {
+        let range = released.range();
+        let is_within = match (self, Self::of(released)) {
+            (held, service @ Self::Service(..)) => held == service,
+            (Self::Address(address) | Self::Service(address, ..), _) => range.contains(address),
+            (Self::Range(held), _) if held.overlaps(range) => return cut_out(held, range),
+            (Self::Range(_), _) => false,
         };
-        let ((first, last), (from, to)) = (held.numbers(), released.numbers());
-        if held.family() != released.family() || to < first || last < from {
-            return vec![self];
-        }
-        // within 128 bits: the first only where something is before, the second where after
-        let before = from
-            .checked_sub(1)
-            .and_then(|end| Range::from_numbers(held.family(), first, end));
-        let after = to
-            .checked_add(1)
-            .and_then(|start| Range::from_numbers(held.family(), start, last));
-        before.into_iter().chain(after).map(Self::Range).collect()
+        if is_within { Vec::new() } else { vec![self] }
     }
+}
+
+/// What of a range is left without another that overlaps it.
+fn cut_out(held: Range, released: Range) -> Vec<Key> {
+    let ((first, last), (from, to)) = (held.numbers(), released.numbers());
+    let before = from
+        .checked_sub(1)
+        .and_then(|end| Range::from_numbers(held.family(), first, end));
+    let after = to
+        .checked_add(1)
+        .and_then(|start| Range::from_numbers(held.family(), start, last));
+    before.into_iter().chain(after).map(Key::Range).collect()
 }
 
 impl fmt::Display for Key {
@@ -504,6 +505,38 @@ mod tests {
             }
             assert_eq!(holds, new.holds);
             assert_eq!(new.difference(&new), Difference::default());
+        }
+    }
+
+    #[test]
+    fn what_is_let_go_is_let_go_exactly() {
+        let key = |text: &str| Key::of(text.parse().unwrap());
+        for (held, released, left) in [
+            ("192.0.2.1", "192.0.2.1", ""),
+            ("192.0.2.1", "192.0.2.2", "192.0.2.1"),
+            ("192.0.2.1", "192.0.2.0/24", ""),
+            ("192.0.2.1", "2001:db8::/32", "192.0.2.1"),
+            ("192.0.2.1", "192.0.2.1:1/tcp", "192.0.2.1"),
+            ("192.0.2.1:1/tcp", "192.0.2.1:1/tcp", ""),
+            ("192.0.2.1:1/tcp", "192.0.2.1:1/udp", "192.0.2.1:1/tcp"),
+            ("192.0.2.1:1/tcp", "192.0.2.1", ""),
+            ("192.0.2.0/24", "192.0.2.1:1/tcp", "192.0.2.0/24"),
+            ("192.0.2.0/24", "192.0.2.0/24", ""),
+            ("192.0.2.0/24", "192.0.0.0/16", ""),
+            ("192.0.2.0/24", "192.0.2.0/25", "192.0.2.128/25"),
+            ("192.0.2.0/24", "192.0.2.255", "192.0.2.0-192.0.2.254"),
+            (
+                "192.0.2.0/24",
+                "192.0.2.64/26",
+                "192.0.2.0/26 192.0.2.128/25",
+            ),
+            ("192.0.2.0/24", "192.0.3.0/24", "192.0.2.0/24"),
+            ("::/19", "::/20", "0:1000::/20"),
+            ("ff00::/8", "ff80::/9", "ff00::/9"),
+        ] {
+            let after = key(held).without(released.parse().unwrap());
+            let told: Vec<String> = after.iter().map(Key::to_string).collect();
+            assert_eq!(told.join(" "), left, "{held} without {released}");
         }
     }
 

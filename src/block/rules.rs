@@ -780,7 +780,17 @@ enum Expression {
     Refuse { reset: bool },
 }
 
+const fn number_of_family(family: Family) -> u8 {
+    match family {
+        Family::V4 => PROTOCOL_FAMILIES[0],
+        Family::V6 => PROTOCOL_FAMILIES[1],
+    }
+}
+
 /// Our rules, in order, each with its chain.
+///
+/// Each asks for the family although its chain has packets of one only: `nft list` can then say
+/// `ip daddr` instead of an offset.
 fn rules() -> Vec<(&'static str, Vec<Expression>)> {
     use Expression::In;
     use Expression::Is;
@@ -826,17 +836,30 @@ fn rules() -> Vec<(&'static str, Vec<Expression>)> {
             out.push((
                 chain,
                 vec![
+                    load(META_FAMILY),
+                    Is(vec![number_of_family(family)]),
                     load_address(),
                     In(Set::Allow(family)),
                     Verdict(RETURN, None),
                 ],
             ));
             for set in [Set::Hosts(family), Set::Networks(family)] {
-                out.push((chain, vec![load_address(), In(set), again()]));
+                out.push((
+                    chain,
+                    vec![
+                        load(META_FAMILY),
+                        Is(vec![number_of_family(family)]),
+                        load_address(),
+                        In(set),
+                        again(),
+                    ],
+                ));
             }
             out.push((
                 chain,
                 vec![
+                    load(META_FAMILY),
+                    Is(vec![number_of_family(family)]),
                     load_address(),
                     Meta {
                         key: META_PROTOCOL,

@@ -10,7 +10,6 @@ use crate::block::host;
 use crate::block::netfilter::Netfilter;
 use crate::block::never::Limits;
 use crate::block::never::NeverBlock;
-use crate::block::plan::Key;
 use crate::cli::Ended;
 use crate::cli::Failure;
 use crate::cli::intel;
@@ -224,23 +223,9 @@ fn release(firewall: &mut Netfilter, target: Target) -> Result<Ended, Failure> {
     if firewall.release(target).map_err(failed)? {
         return Ok(Ended::Done);
     }
-    let range = target.range();
-    let held = firewall.list().map_err(failed)?;
-    let covering = held.iter().find_map(|held| match held.key {
-        Key::Range(other) if other.overlaps(range) => Some(other),
-        _ => None,
-    });
-    Err(Failure::Usage(match covering {
-        Some(network) => format!(
-            "{target}: is blocked as part of {network}: release {network}, or {}",
-            match target {
-                Target::Address(address) if address.is_ipv4() =>
-                    format!("a part such as {address}/31"),
-                _ => "a part of it".to_owned(),
-            }
-        ),
-        None => format!("{target}: is not blocked ('watchpost block list' shows what is)"),
-    }))
+    Err(Failure::Usage(format!(
+        "{target}: is not blocked ('watchpost block list' shows what is)"
+    )))
 }
 
 fn failed(error: BlockError) -> Failure {
