@@ -13,6 +13,7 @@
 pub mod dry_run;
 mod error;
 pub mod host;
+mod mirror;
 pub mod netfilter;
 mod netlink;
 pub mod never;

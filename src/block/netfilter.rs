@@ -12,6 +12,8 @@ use crate::block::Cause;
 use crate::block::Element;
 use crate::block::Held;
 use crate::block::Synced;
+use crate::block::mirror::Clock;
+use crate::block::mirror::Mirror;
 use crate::block::netlink::DUMP;
 use crate::block::netlink::Messages;
 use crate::block::netlink::Refused;
@@ -34,6 +36,7 @@ use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::io;
 use std::time::Duration;
+use std::time::Instant;
 
 /// Single addresses, services and ranges that are held: a million take about 200 MB of kernel
 /// memory, time-outs, counters and comments included.
@@ -50,9 +53,6 @@ const CHUNK: usize = 10_000;
 /// How often a change is tried again because somebody else changed something meanwhile, or an
 /// element's time was over just then.
 const ATTEMPTS: usize = 10;
-
-/// Operations that wait for each element at its turn, rather than for a list of all.
-const FEW: usize = 64;
 
 /// How the time of an element that is held is renewed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +76,8 @@ pub struct Netfilter {
     whole: Option<u32>,
     /// Generation in which it held what the last plan says; `None`: no plan was put in place.
     synced: Option<u32>,
+    /// What it holds in that generation; `None`: it has to be read.
+    mirror: Option<Mirror>,
 }
 
 /// What was changed in vain.
@@ -103,6 +105,7 @@ impl Netfilter {
             renewal: None,
             whole: None,
             synced: None,
+            mirror: None,
         };
         match opened.ask_generation() {
             // no part of the kernel answers
@@ -398,7 +401,7 @@ impl Netfilter {
         &mut self,
         held: &HashMap<Key, Held>,
         wanted: &Plan,
-        now: Timestamp,
+        clock: Clock,
         synced: &mut Synced,
     ) -> Result<(), Failure> {
         let surplus = held
@@ -406,25 +409,25 @@ impl Netfilter {
             .filter(|h| !matches!(h.key, Key::Range(_)) && wanted.hold(&h.key).is_none());
         let mut changes: Vec<Change<'_>> = surplus.map(|h| Change::Remove(h.key)).collect();
         for (key, hold) in wanted.iter() {
-            if matches!(key, Key::Range(_)) || self.timeout(hold, now).is_zero() {
+            if matches!(key, Key::Range(_)) {
                 continue;
             }
             match held.get(key) {
                 None => changes.push(Change::Add(*key, hold)),
-                Some(held) => match self.needs(held, hold, now) {
+                Some(held) => match self.needs(held, hold, clock.given) {
                     Need::Nothing => {}
-                    Need::Time => changes.push(Change::Renew(*key, hold, held)),
-                    Need::Comment => changes.push(Change::Replace(*key, hold, held)),
+                    Need::Time => changes.push(Change::Renew(*key, hold)),
+                    Need::Comment => changes.push(Change::Replace(*key, hold)),
                 },
             }
         }
-        self.change(&changes, now, synced)
+        self.change(&changes, clock, synced)
     }
 
     fn change(
         &mut self,
         changes: &[Change<'_>],
-        now: Timestamp,
+        clock: Clock,
         synced: &mut Synced,
     ) -> Result<(), Failure> {
         let renews = changes.iter().any(|c| matches!(c, Change::Renew(..)));
@@ -436,21 +439,28 @@ impl Netfilter {
         for chunk in changes.chunks(CHUNK) {
             let generation = self.generation()?;
             let mut batch = Batch::new(generation);
+            let now = clock.now();
             for change in chunk {
-                match *change {
-                    Change::Remove(key) => batch.remove(key),
-                    Change::Add(key, hold) => {
-                        batch.add(key, hold, Some(self.timeout(hold, now)), None);
-                    }
-                    Change::Renew(key, hold, _) if renewal == Renewal::AddAgain => {
-                        batch.add(key, hold, Some(self.timeout(hold, now)), None);
-                    }
-                    Change::Renew(key, hold, held) | Change::Replace(key, hold, held) => {
+                let (key, hold) = match *change {
+                    Change::Remove(key) => {
                         batch.remove(key);
-                        let counted = Some((held.packets, held.bytes));
-                        batch.add(key, hold, Some(self.timeout(hold, now)), counted);
+                        continue;
                     }
+                    Change::Add(key, hold)
+                    | Change::Renew(key, hold)
+                    | Change::Replace(key, hold) => (key, hold),
+                };
+                let replaces = match change {
+                    Change::Replace(..) => true,
+                    Change::Renew(..) => renewal == Renewal::Replace,
+                    Change::Add(..) | Change::Remove(_) => false,
+                };
+                let mut counted = None;
+                if replaces && let Some(held) = self.element(key)? {
+                    batch.remove(key);
+                    counted = Some((held.packets, held.bytes));
                 }
+                batch.add(key, hold, Some(self.timeout(hold, now)), counted);
             }
             self.commit(batch, generation)?;
             for change in chunk {
@@ -470,20 +480,20 @@ impl Netfilter {
         family: Family,
         held: &HashMap<Key, Held>,
         wanted: &Plan,
-        now: Timestamp,
+        clock: Clock,
         generation: u32,
         synced: &mut Synced,
     ) -> Result<u32, Failure> {
         let of_family = |key: &Key| matches!(key, Key::Range(range) if range.family() == family);
         let wanted: Vec<(Key, &Hold)> = wanted
             .iter()
-            .filter(|(key, hold)| of_family(key) && !self.timeout(hold, now).is_zero())
+            .filter(|(key, _)| of_family(key))
             .map(|(key, hold)| (*key, hold))
             .collect();
         let kept = wanted.iter().filter(|(key, _)| held.contains_key(key));
         let (mut same, mut renewed) = (0, 0);
         for (key, hold) in kept {
-            match held.get(key).map(|h| self.needs(h, hold, now)) {
+            match held.get(key).map(|h| self.needs(h, hold, clock.given)) {
                 Some(Need::Nothing) => same += 1,
                 _ => renewed += 1,
             }
@@ -499,10 +509,12 @@ impl Netfilter {
             }
             .into());
         }
+        let counters = self.held(&[Set::Networks(family)])?;
         let mut batch = Batch::new(generation);
         batch.empty(Set::Networks(family));
+        let now = clock.now();
         for (key, hold) in &wanted {
-            let counted = held.get(key).map(|h| (h.packets, h.bytes));
+            let counted = counters.get(key).map(|h| (h.packets, h.bytes));
             batch.add(*key, hold, Some(self.timeout(hold, now)), counted);
         }
         let generation = self.commit(batch, generation)?;
@@ -531,8 +543,13 @@ impl Netfilter {
             restored,
             ..Synced::default()
         };
+        let clock = Clock::start(now);
         let mut generation = self.generation()?;
-        let held = self.held(&BLOCKING)?;
+        let began = Instant::now();
+        let held = match self.mirror.take() {
+            Some(mirror) if self.synced == Some(generation) => mirror.at(began),
+            _ => self.held(&BLOCKING)?,
+        };
         // whatever anybody else changes from here on makes it another generation
         self.synced = Some(generation);
         let by_hand = held
@@ -548,43 +565,74 @@ impl Netfilter {
             }
             .into());
         }
+        let mut untouched = Vec::new();
         for family in [Family::V4, Family::V6] {
-            generation = self.sync_ranges(family, &held, &wanted, now, generation, &mut synced)?;
+            let before = generation;
+            generation = self.sync_ranges(family, &held, &wanted, clock, before, &mut synced)?;
+            if generation == before {
+                untouched.push(family);
+            }
         }
-        self.sync_singles(&held, &wanted, now, &mut synced)?;
+        self.sync_singles(&held, &wanted, clock, &mut synced)?;
+        self.mirror = Some(self.reflect(&held, &wanted, began, clock, &untouched));
         Ok(synced)
+    }
+
+    /// What is held after a plan was put in place. What was set anew has, at most, what it would
+    /// have if it had been set just now: so that it is never thought to end before it does.
+    fn reflect(
+        &self,
+        before: &HashMap<Key, Held>,
+        wanted: &Plan,
+        began: Instant,
+        clock: Clock,
+        untouched: &[Family],
+    ) -> Mirror {
+        let (as_of, now) = (Instant::now(), clock.now());
+        let held = wanted.iter().map(|(key, hold)| {
+            let known = before.get(key).filter(|held| {
+                let is_kept = match key {
+                    Key::Range(range) => untouched.contains(&range.family()),
+                    _ => true,
+                };
+                is_kept && matches!(self.needs(held, hold, clock.given), Need::Nothing)
+            });
+            let remaining = match known {
+                Some(held) => held.remaining.map(|r| r.saturating_sub(as_of - began)),
+                None => Some(self.timeout(hold, now)),
+            };
+            (*key, held_for(*key, hold, remaining))
+        });
+        Mirror::new(as_of, held.collect())
     }
 
     fn add_once(&mut self, elements: &[Element], now: Timestamp) -> Result<usize, Failure> {
         self.ensure(false)?;
+        let clock = Clock::start(now);
         let new = Plan::new(elements, now);
         let mut synced = Synced::default();
-        let singles: Vec<Key> = new
-            .iter()
-            .map(|(key, _)| *key)
-            .filter(|key| !matches!(key, Key::Range(_)))
-            .collect();
-        let held = if singles.len() <= FEW {
-            let mut held = HashMap::new();
-            for key in &singles {
-                held.extend(self.element(*key)?.map(|h| (*key, h)));
-            }
-            held
-        } else {
-            self.held(&BLOCKING)?
-        };
         let mut changes = Vec::new();
         for (key, hold) in new.iter().filter(|(key, _)| !matches!(key, Key::Range(_))) {
-            match held.get(key) {
+            match self.element(*key)? {
                 None => changes.push(Change::Add(*key, hold)),
-                Some(held) if outlasts(held, self.timeout(hold, now)) => {}
-                Some(held) if rules::is_for(held, hold) => {
-                    changes.push(Change::Renew(*key, hold, held));
+                Some(held) if outlasts(&held, self.timeout(hold, now)) => {}
+                Some(held) if rules::is_for(&held, hold) => {
+                    changes.push(Change::Renew(*key, hold));
                 }
-                Some(held) => changes.push(Change::Replace(*key, hold, held)),
+                Some(_) => changes.push(Change::Replace(*key, hold)),
             }
         }
-        self.change(&changes, now, &mut synced)?;
+        self.change(&changes, clock, &mut synced)?;
+        for change in &changes {
+            if let Change::Add(key, hold) | Change::Renew(key, hold) | Change::Replace(key, hold) =
+                change
+            {
+                let timeout = self.timeout(hold, clock.now());
+                if let Some(mirror) = &mut self.mirror {
+                    mirror.insert(held_for(*key, hold, Some(timeout)));
+                }
+            }
+        }
         for family in [Family::V4, Family::V6] {
             let of_family =
                 |key: &Key| matches!(key, Key::Range(range) if range.family() == family);
@@ -596,7 +644,8 @@ impl Netfilter {
             let before = held.values().map(|held| (held.key, hold_of(held, now)));
             let added = new.iter().map(|(key, hold)| (*key, hold.clone()));
             let wanted = Plan::merge(before.chain(added), now);
-            self.sync_ranges(family, &held, &wanted, now, generation, &mut synced)?;
+            self.mirror = None;
+            self.sync_ranges(family, &held, &wanted, clock, generation, &mut synced)?;
         }
         Ok(synced.added + synced.renewed)
     }
@@ -642,6 +691,7 @@ impl Netfilter {
             }
         }
         let was_held = !batch.is_empty();
+        self.mirror = None;
         self.commit(batch, generation)?;
         Ok(was_held)
     }
@@ -729,9 +779,9 @@ enum Change<'a> {
     Remove(Key),
     Add(Key, &'a Hold),
     /// Only its time is another.
-    Renew(Key, &'a Hold, &'a Held),
+    Renew(Key, &'a Hold),
     /// Its comment is another, which the kernel changes in no other way.
-    Replace(Key, &'a Hold, &'a Held),
+    Replace(Key, &'a Hold),
 }
 
 /// What an element that is held needs.
@@ -746,6 +796,18 @@ enum Need {
 fn outlasts(held: &Held, timeout: Duration) -> bool {
     held.remaining
         .is_none_or(|remaining| remaining + Duration::from_secs(1) >= timeout)
+}
+
+/// What the kernel tells of an element that was just set, and met nothing yet.
+fn held_for(key: Key, hold: &Hold, remaining: Option<Duration>) -> Held {
+    Held {
+        key,
+        indicator: rules::indicator_of(hold),
+        cause: Some(hold.cause),
+        remaining,
+        packets: 0,
+        bytes: 0,
+    }
 }
 
 /// What is held, as a hold of its own.

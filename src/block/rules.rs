@@ -732,9 +732,14 @@ fn read_comment(comment: &str) -> (Option<Cause>, Arc<str>) {
     }
 }
 
+/// The indicator of a hold as its element will tell it: cut and harmless.
+pub(super) fn indicator_of(hold: &Hold) -> Arc<str> {
+    read_comment(&comment_of(hold)).1
+}
+
 /// Whether an element says of itself what a hold says.
 pub(super) fn is_for(held: &Held, hold: &Hold) -> bool {
-    held.cause == Some(hold.cause) && read_comment(&comment_of(hold)).1 == held.indicator
+    held.cause == Some(hold.cause) && indicator_of(hold) == held.indicator
 }
 
 /// `struct nfgenmsg` of messages about our table.
