@@ -41,6 +41,10 @@ const DUMP_INTERRUPTED: u16 = 0x10;
 /// `max_recvmsg_len` in net/netlink/af_netlink.c).
 const RECEIVE: usize = 128 << 10;
 
+/// Bytes of an answer about one table or element, or of an error with the question repeated:
+/// some hundreds.
+const ONE_ANSWER: usize = 8 << 10;
+
 /// Bytes of a dump: an element takes about 200, and 2 million may be held.
 const MAX_DUMP: usize = 1 << 30;
 
@@ -340,7 +344,7 @@ impl Socket {
     pub(super) fn ask(&self, request: &Messages) -> io::Result<Vec<u8>> {
         self.discard();
         self.send(request.bytes())?;
-        let mut buffer = vec![0; RECEIVE];
+        let mut buffer = [0; ONE_ANSWER];
         let length = self.receive(&mut buffer)?;
         let message = Received(buffer.get(..length).unwrap_or_default())
             .next()
@@ -370,7 +374,8 @@ impl Socket {
     fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             match rustix::net::recv(&self.0, &mut *buffer, RecvFlags::TRUNC) {
-                Err(Errno::INTR) => {}
+                // answers that found no room come after the one that is looked for: the first
+                Err(Errno::INTR | Errno::NOBUFS) => {}
                 // the kernel answers while it takes the request, but for dumps; so it is stuck
                 Err(Errno::AGAIN) => return Err(io::ErrorKind::TimedOut.into()),
                 Ok((_, length)) if length > buffer.len() => {
@@ -386,11 +391,8 @@ impl Socket {
     /// Throws away what earlier requests left behind.
     fn discard(&self) {
         let mut buffer = [0; 64];
-        while !matches!(
-            rustix::net::recv(&self.0, &mut buffer, RecvFlags::DONTWAIT),
-            // nothing left; anything else that is wrong, the next call tells
-            Err(_)
-        ) {}
+        // until nothing is left; anything else that is wrong, the next call tells
+        while rustix::net::recv(&self.0, &mut buffer, RecvFlags::DONTWAIT).is_ok() {}
     }
 }
 
