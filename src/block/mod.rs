@@ -10,7 +10,9 @@
 //! [`Backend::is_disturbed`], and at least every half [`plan::LEASE`]: the kernel forgets what
 //! is not renewed, with nobody's help.
 
+mod batch;
 pub mod dry_run;
+mod elements;
 mod error;
 pub mod host;
 mod mirror;

@@ -12,6 +12,9 @@ use crate::block::Cause;
 use crate::block::Element;
 use crate::block::Held;
 use crate::block::Synced;
+use crate::block::batch;
+use crate::block::batch::Batch;
+use crate::block::elements;
 use crate::block::mirror::Clock;
 use crate::block::mirror::Mirror;
 use crate::block::netlink::DUMP;
@@ -27,7 +30,6 @@ use crate::block::range::Family;
 use crate::block::range::Range;
 use crate::block::rules;
 use crate::block::rules::BLOCKING;
-use crate::block::rules::Batch;
 use crate::block::rules::Set;
 use crate::block::target::Target;
 use crate::time::Timestamp;
@@ -188,12 +190,12 @@ impl Netfilter {
     /// Whether our table has its sets and rules, and is not asleep.
     fn is_whole(&self) -> Result<bool, BlockError> {
         let doing = "reading the firewall";
-        let table = self.socket.ask(&rules::question(rules::GET_TABLE, 0, None));
+        let table = self.socket.ask(&batch::question(batch::GET_TABLE, 0, None));
         match table {
             Err(e) if is(&e, Errno::NOENT) => return Ok(false),
             Err(e) => return Err(failure(doing, e)),
             Ok(body) => {
-                if rules::attributes(&body).number_u32(2).unwrap_or(0) & rules::DORMANT != 0 {
+                if elements::attributes(&body).number_u32(2).unwrap_or(0) & rules::DORMANT != 0 {
                     return Ok(false);
                 }
             }
@@ -201,8 +203,8 @@ impl Netfilter {
         let mut sets = Vec::new();
         self.dump(
             doing,
-            &rules::question(rules::GET_SET, DUMP, None),
-            &mut |body| sets.extend(rules::attributes(body).text(2).map(str::to_owned)),
+            &batch::question(batch::GET_SET, DUMP, None),
+            &mut |body| sets.extend(elements::attributes(body).text(2).map(str::to_owned)),
         )?;
         let has_sets = rules::expected_sets()
             .iter()
@@ -210,9 +212,9 @@ impl Netfilter {
         let mut counted: BTreeMap<String, usize> = BTreeMap::new();
         self.dump(
             doing,
-            &rules::question(rules::GET_RULE, DUMP, None),
+            &batch::question(batch::GET_RULE, DUMP, None),
             &mut |body| {
-                let attributes = rules::attributes(body);
+                let attributes = elements::attributes(body);
                 if attributes.text(1) == Some(rules::TABLE)
                     && let Some(chain) = attributes.text(2)
                 {
@@ -228,12 +230,12 @@ impl Netfilter {
         let doing = "reading what is blocked";
         for _ in 0..ATTEMPTS {
             let mut raw = Vec::new();
-            let question = rules::question(rules::GET_ELEMENT, DUMP, Some(set));
+            let question = batch::question(batch::GET_ELEMENT, DUMP, Some(set));
             let asked = self.socket.dump(&question, &mut |body| {
-                rules::read_elements(set, body, &mut raw);
+                elements::read_elements(set, body, &mut raw);
             });
             match asked {
-                Ok(true) => return Ok(rules::join(set, raw)),
+                Ok(true) => return Ok(elements::join(set, raw)),
                 // changed meanwhile
                 Ok(false) => {}
                 Err(e) if is(&e, Errno::NOENT) => return Ok(Vec::new()),
@@ -245,11 +247,11 @@ impl Netfilter {
 
     /// One element that is no range.
     fn element(&self, key: Key) -> Result<Option<Held>, BlockError> {
-        match self.socket.ask(&rules::question_about(key)) {
+        match self.socket.ask(&batch::question_about(key)) {
             Ok(body) => {
                 let mut raw = Vec::new();
-                rules::read_elements(Set::of(&key), &body, &mut raw);
-                Ok(rules::join(Set::of(&key), raw).pop())
+                elements::read_elements(Set::of(&key), &body, &mut raw);
+                Ok(elements::join(Set::of(&key), raw).pop())
             }
             Err(e) if is(&e, Errno::NOENT) => Ok(None),
             Err(e) => Err(failure("reading what is blocked", e)),
@@ -277,9 +279,9 @@ impl Netfilter {
     }
 
     fn ask_generation(&self) -> io::Result<u32> {
-        let question = rules::question(rules::GET_GENERATION, 0, None);
+        let question = batch::question(batch::GET_GENERATION, 0, None);
         let body = self.socket.ask(&question)?;
-        rules::attributes(&body)
+        elements::attributes(&body)
             .number_u32(1)
             .ok_or_else(|| io::Error::other("the answer has no number"))
     }
@@ -382,7 +384,7 @@ impl Netfilter {
 
     /// Whether what is held needs another time-out or another indicator.
     fn needs(&self, held: &Held, hold: &Hold, now: Timestamp) -> Need {
-        if !rules::is_for(held, hold) {
+        if !elements::is_for(held, hold) {
             return Need::Comment;
         }
         let lease = match hold.cause {
@@ -616,7 +618,7 @@ impl Netfilter {
             match self.element(*key)? {
                 None => changes.push(Change::Add(*key, hold)),
                 Some(held) if outlasts(&held, self.timeout(hold, now)) => {}
-                Some(held) if rules::is_for(&held, hold) => {
+                Some(held) if elements::is_for(&held, hold) => {
                     changes.push(Change::Renew(*key, hold));
                 }
                 Some(_) => changes.push(Change::Replace(*key, hold)),
@@ -758,7 +760,7 @@ impl Backend for Netfilter {
     fn flush(&mut self) -> Result<(), BlockError> {
         self.attempt(|this| {
             let generation = this.generation()?;
-            let question = rules::question(rules::GET_TABLE, 0, None);
+            let question = batch::question(batch::GET_TABLE, 0, None);
             match this.socket.ask(&question) {
                 Err(e) if is(&e, Errno::NOENT) => return Ok(()),
                 Err(e) => return Err(failure("reading the firewall", e).into()),
@@ -802,7 +804,7 @@ fn outlasts(held: &Held, timeout: Duration) -> bool {
 fn held_for(key: Key, hold: &Hold, remaining: Option<Duration>) -> Held {
     Held {
         key,
-        indicator: rules::indicator_of(hold),
+        indicator: elements::indicator_of(hold),
         cause: Some(hold.cause),
         remaining,
         packets: 0,

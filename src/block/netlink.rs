@@ -126,6 +126,14 @@ impl Messages {
         self.close(open);
     }
 
+    /// Writes a value within an attribute of its own, as nf_tables takes keys
+    /// (`NFTA_DATA_VALUE`).
+    pub(super) fn put_data(&mut self, kind: u16, value: &[u8]) {
+        let open = self.open(kind);
+        self.put(1, value);
+        self.close(open);
+    }
+
     /// Begins an attribute that holds attributes.
     pub(super) fn open(&mut self, kind: u16) -> Open {
         self.header(kind | NESTED)
