@@ -83,6 +83,11 @@ fn elements_stop_their_traffic_and_nothing_else() {
         }
         assert_eq!(lab.server("udp-from 198.51.100.10 192.0.2.2 7001"), "open");
 
+        let has_python = common::python_has("socket");
+        if has_python {
+            assert_eq!(lab.client("echo 198.51.100.10"), "open");
+        }
+
         let mut firewall = open();
         let plan = plan(&[
             ("198.51.100.10", 3_600),
@@ -98,6 +103,10 @@ fn elements_stop_their_traffic_and_nothing_else() {
                 || question.starts_with("tcp") && question.contains("11 7001");
             let wanted = if is_blocked { "refused" } else { "open" };
             assert_eq!(lab.client(question), wanted, "{question}");
+        }
+        if has_python {
+            assert_eq!(lab.client("echo 198.51.100.10"), "refused");
+            assert_eq!(lab.client("echo 198.51.100.11"), "open");
         }
         // from it: nothing comes, and it is not answered
         assert_eq!(
@@ -702,6 +711,7 @@ fn ask(question: &str) -> &'static str {
             ask_udp(any, address, port)
         }
         ["udp-from", from, address, port] => ask_udp(from, address, port),
+        ["echo", address] => return ask_echo(address),
         _ => panic!("{question}"),
     };
     verdict(asked)
@@ -713,6 +723,34 @@ fn ask_udp(from: &str, address: &str, port: &str) -> std::io::Result<()> {
     socket.set_read_timeout(Some(PATIENCE))?;
     socket.send(b"hello")?;
     socket.recv(&mut [0; 5]).map(drop)
+}
+
+/// Whether an ICMP echo is answered; by python3, since a raw socket takes more than the standard
+/// library has.
+fn ask_echo(address: &str) -> &'static str {
+    let program = "\
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+s.settimeout(2)
+s.connect((sys.argv[1], 0))
+s.send(bytes([8, 0, 0xf7, 0xfd, 0, 1, 0, 1]))
+try:
+    print('open' if s.recv(64)[20] == 0 else 'other')
+except TimeoutError:
+    print('silent')
+except OSError:
+    print('refused')
+";
+    let output = Command::new("python3")
+        .args(["-c", program, address])
+        .output()
+        .unwrap();
+    match output.stdout.trim_ascii() {
+        b"open" => "open",
+        b"refused" => "refused",
+        b"silent" => "silent",
+        _ => panic!("{}", String::from_utf8_lossy(&output.stderr)),
+    }
 }
 
 fn verdict(asked: std::io::Result<()>) -> &'static str {

@@ -223,3 +223,79 @@ pub(super) fn indicator_of(hold: &Hold) -> Arc<str> {
 pub(super) fn is_for(held: &Held, hold: &Hold) -> bool {
     held.cause == Some(hold.cause) && indicator_of(hold) == held.indicator
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Timestamp;
+
+    #[test]
+    fn comments_are_short_harmless_and_read_back() {
+        let long = "x".repeat(500);
+        for (indicator, comment) in [
+            ("indicator--1", "match indicator--1"),
+            ("", "match "),
+            ("a \"b\" \\ c", "match a 'b' ' c"),
+            ("é\u{1b}[31m\n\u{202e}", "match ??[31m??"),
+            (&long, &format!("match {}", "x".repeat(121))),
+        ] {
+            let hold = Hold {
+                until: Timestamp::MAX,
+                indicator: indicator.into(),
+                cause: Cause::Match,
+            };
+            assert_eq!(comment_of(&hold), comment);
+            assert!(comment.len() < MAX_COMMENT);
+            let mut messages = Messages::default();
+            put_comment(&mut messages, comment);
+            let data = Attributes(messages.bytes()).value(6).unwrap();
+            assert_eq!(comment_in(data), Some(comment));
+            let (cause, read) = read_comment(comment);
+            assert_eq!(cause, Some(Cause::Match));
+            assert_eq!(read, indicator_of(&hold));
+            // cut anywhere, it is none
+            for length in 0..data.len() {
+                assert_eq!(comment_in(&data[..length]), None);
+            }
+        }
+        // of others: another type first, no word of ours
+        assert_eq!(comment_in(&[1, 2, 9, 9, 0, 2, b'a', 0]), Some("a"));
+        assert_eq!(read_comment("by somebody").0, None);
+    }
+
+    #[test]
+    fn ranges_are_put_together_whatever_ends_are_left_over() {
+        let raw = |last: u8, is_end: bool| RawElement {
+            key: vec![192, 0, 2, last],
+            is_end,
+            held: Held {
+                key: Key::Address(UNKNOWN),
+                indicator: "".into(),
+                cause: None,
+                remaining: None,
+                packets: 0,
+                bytes: 0,
+            },
+        };
+        for (elements, told) in [
+            (vec![], ""),
+            (vec![raw(8, true), raw(0, false)], "192.0.2.0/29"),
+            // neighbours, in any order
+            (
+                vec![raw(8, false), raw(8, true), raw(16, true), raw(0, false)],
+                "192.0.2.0/29 192.0.2.8/29",
+            ),
+            // the beginning of one is over already
+            (
+                vec![raw(4, true), raw(8, false), raw(16, true)],
+                "192.0.2.8/29",
+            ),
+            // to the end of the family
+            (vec![raw(0, false)], "192.0.2.0-255.255.255.255"),
+        ] {
+            let joined = join(Set::Networks(Family::V4), elements);
+            let keys: Vec<String> = joined.iter().map(|held| held.key.to_string()).collect();
+            assert_eq!(keys.join(" "), told);
+        }
+    }
+}

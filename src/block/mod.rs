@@ -56,7 +56,8 @@ pub enum Cause {
     Intel,
     /// Traffic matched an indicator.
     Match,
-    /// An operator blocked it by hand. [`Backend::sync`] leaves it where it is.
+    /// An operator blocked it by hand. [`Backend::sync`] leaves it where it is; where an
+    /// indicator asks for the same for longer, it becomes that indicator's.
     Operator,
 }
 
