@@ -36,6 +36,9 @@
 //! What a sensor watches, whom it hears and what may leave it, one file says,
 //! read whole and checked before anything starts ([`config`]).
 //!
+//! What shall be blocked, an address, a network or a service, is checked
+//! against what may never be, and held by the kernel for a time ([`block`]).
+//!
 //! # The floors
 //!
 //! A module imports only from lower floors; `tests/floors.rs` holds the table
@@ -51,7 +54,7 @@
 //! | 5 | [`observable`], then [`indicator`]: typed values; what is looked for, as meaning |
 //! | 6 | [`matcher`]: the compiled set and its engines |
 //! | 7 | [`verdict`], [`sighting`]: what to do about a match; what to tell of it |
-//! | 8 | [`exchange`], [`report`], [`store`]: formats in; events, statistics and tables out; what is kept |
+//! | 8 | [`block`], [`exchange`], [`report`], [`store`]: the firewall; formats in and exchanges both ways; events, statistics and tables out; what is kept |
 //! | 9 | [`sensor`], then [`config`], then [`daemon`], then [`cli`]: assembly |
 //!
 //! What must hold for every input is said in files named `fuzz.rs` beside what
@@ -83,6 +86,7 @@ pub mod matcher;
 pub mod sighting;
 pub mod verdict;
 
+pub mod block;
 pub mod exchange;
 pub mod report;
 pub mod store;

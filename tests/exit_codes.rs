@@ -44,6 +44,12 @@ fn what_was_typed_wrongly_is_told() {
         ("intel check", "SOURCE"),
         ("intel compile list.txt", "--output"),
         ("intel try", "--pattern"),
+        ("block", "Usage"),
+        ("block add 192.0.2.1", "--for"),
+        ("block add 192.0.2.1 --for 1y", "90m"),
+        ("block add example.org --for 1h", "neither an address"),
+        ("block add 127.0.0.1 --for 1h", "loopback"),
+        ("block add 0.0.0.0/0 --for 1h", "too wide"),
     ] {
         let ran = folder.run(arguments).exits(2).says(&[said]);
         assert_eq!(ran.out, "", "{arguments}");
@@ -54,6 +60,8 @@ fn what_was_typed_wrongly_is_told() {
         "replay --help",
         "intel --help",
         "intel check --help",
+        "block --help",
+        "block add --help",
     ] {
         let ran = folder.run(arguments).exits(0).says_nothing();
         assert!(ran.out.contains("watchpost"), "{arguments}: {}", ran.out);

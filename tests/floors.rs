@@ -19,7 +19,7 @@ const FLOORS: [&[&[&str]]; 10] = [
     /* 5 meaning        */ &[&["observable"], &["indicator"]],
     /* 6 look-up        */ &[&["matcher"]],
     /* 7 consequences   */ &[&["verdict", "sighting"]],
-    /* 8 edges          */ &[&["exchange", "report", "store"]],
+    /* 8 edges          */ &[&["block", "exchange", "report", "store"]],
     /* 9 assembly       */ &[&["sensor"], &["config"], &["daemon"], &["cli"]],
 ];
 

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed while running, 2 used wrongly or a named
 //! source gave nothing, 3 something matched and `--fail-on-match` was given.
 
+mod block;
 mod compile;
 mod config;
 mod exchange;
@@ -61,6 +62,9 @@ enum Command {
     /// Look into the configuration of a sensor
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// See and change by hand what the firewall blocks; needs CAP_NET_ADMIN
+    #[command(subcommand)]
+    Block(block::BlockCommand),
     /// Print a completion script for a shell
     Completions(manual::CompletionArguments),
     /// Print the manual pages, in roff: `watchpost man | man -l -`
@@ -174,6 +178,7 @@ pub fn run() -> ExitCode {
         Command::Sightings(SightingsCommand::Export(arguments)) => sightings::export(&arguments),
         Command::Sightings(SightingsCommand::Refute(arguments)) => sightings::refute(&arguments),
         Command::Config(ConfigCommand::Check(arguments)) => config::check(&arguments),
+        Command::Block(command) => block::run(command),
         Command::Completions(arguments) => manual::print_completions(&arguments),
         Command::Man => manual::print_manual(),
     };
