@@ -66,6 +66,7 @@ fn targets() -> Vec<Target> {
         .collect();
     targets.extend([
         Target::new("dns-datagram", &[], protocol::fuzz::dns_datagram),
+        Target::new("dhcp", &[], protocol::fuzz::dhcp),
         Target::new("quic", TURNS, protocol::fuzz::quic_datagrams),
         Target::new("packet", &[b"\xfe|\xfe\0\x01\x01"], packet::fuzz::decode),
         Target::new("sensor", &[b"\xfe|\xfe\0\x65\x01"], sensor::fuzz::handle),

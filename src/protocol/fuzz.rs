@@ -11,6 +11,7 @@ use crate::protocol::Parser;
 use crate::protocol::Probe;
 use crate::protocol::Status;
 use crate::protocol::Wants;
+use crate::protocol::dhcp::client_names;
 use crate::protocol::dns::DnsMessage;
 use crate::protocol::dns::NameBuffers;
 use crate::protocol::dns::probe_datagram;
@@ -243,6 +244,29 @@ pub(crate) fn dns_datagram(input: &[u8], seen: &mut dyn FnMut(&str)) {
             items.starts_with(&before),
             "at {cut}: {before:?} of {items:?}"
         );
+    }
+}
+
+/// Law: the names in a DHCP message are parts of it that do not overlap, and one that is cut
+/// short says the same up to there.
+pub(crate) fn dhcp(input: &[u8], seen: &mut dyn FnMut(&str)) {
+    // the first byte chooses the ports, by which DHCPv6 is known
+    let Some((ports, payload)) = input.split_first() else {
+        return;
+    };
+    let ports = if *ports == 6 { (546, 547) } else { (68, 67) };
+    let names = |payload: &[u8]| {
+        let mut names: Vec<String> = Vec::new();
+        let is_client = client_names(payload, ports, &mut |name| names.push(name.to_owned()));
+        (is_client, names)
+    };
+    let (is_client, all) = names(payload);
+    assert!(all.iter().map(String::len).sum::<usize>() <= payload.len());
+    assert!(all.iter().all(|name| !name.is_empty()));
+    seen(&format!("{is_client} {}", all.len().min(9)));
+    for cut in (0..payload.len()).step_by(1 + payload.len() / 16) {
+        let (_, before) = names(&payload[..cut]);
+        assert!(all.starts_with(&before), "at {cut}: {before:?} of {all:?}");
     }
 }
 
