@@ -6,6 +6,10 @@ mod scripted;
 use common::BUNDLE;
 use common::CAPTURE;
 use common::Folder;
+use common::live::Running;
+use common::live::ask;
+use common::live::events;
+use common::live::port;
 use scripted::Asked;
 use scripted::Reply;
 use scripted::Server;
@@ -522,4 +526,51 @@ fn sensor_alone() -> Vec<(String, u64)> {
         .collect();
     seen.sort_unstable();
     seen
+}
+
+/// A sensor that is killed in the middle of its window tells what it had gathered when it starts
+/// again, and tells it once.
+#[test]
+fn a_window_outlives_its_sensor() {
+    let bundle: Value = serde_json::from_slice(&fs::read(BUNDLE).unwrap()).unwrap();
+    let taxii = Arc::new(Mutex::new(Taxii {
+        objects: bundle["objects"].as_array().unwrap().clone(),
+        came: BTreeMap::new(),
+    }));
+    let state = Arc::clone(&taxii);
+    let server = Server::start(move |asked, _| taxii_reply(&state, asked));
+    let folder = sensor(&format!(
+        "kind = 'taxii'\nurl = '{}'\nsightings = '{COLLECTION}'\ncollections = ['Partners']",
+        server.url("/taxii2/")
+    ));
+    folder.run("exchange pull --config wp.toml").exits(0);
+    let (_socket, port) = port();
+    let command = format!("run|-i|lo|--config|wp.toml|--events|e.jsonl|--filter|udp port {port}");
+    let mut asked = 0;
+    for _ in 0..3 {
+        let Some(running) = Running::start(&folder, &command) else {
+            return;
+        };
+        for _ in 0..4 {
+            ask(port, "cdn.lantern.example");
+            asked += 1;
+        }
+        events(&folder, asked);
+        // two turns of what keeps it
+        thread::sleep(Duration::from_millis(700));
+        running.kill();
+    }
+    // a second one beside it is refused
+    let running = Running::start(&folder, &command).unwrap();
+    let arguments: Vec<&str> = command.split('|').collect();
+    folder
+        .run_with(&arguments, b"")
+        .exits(2)
+        .says(&["another 'watchpost run' uses this state folder"]);
+    running.end();
+    folder.run("exchange push --config wp.toml").exits(0);
+    let taxii = taxii.lock().unwrap();
+    let sightings = taxii.objects.iter().filter(|o| o["type"] == "sighting");
+    let counts: Vec<u64> = sightings.filter_map(|s| s["count"].as_u64()).collect();
+    assert_eq!(counts.iter().sum::<u64>(), asked as u64, "{counts:?}");
 }

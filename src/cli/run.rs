@@ -18,6 +18,7 @@ use crate::daemon::exchange::outbox;
 use crate::daemon::exchange::set;
 use crate::daemon::exchange::share::Planned;
 use crate::daemon::exchange::share::Sharing;
+use crate::daemon::exchange::window::Window;
 use crate::daemon::replay::Frames;
 use crate::daemon::replay::Replay;
 use crate::flow::table::SHARDS;
@@ -68,6 +69,10 @@ const TICK: Duration = Duration::from_millis(200);
 
 /// How often the exchanges are asked whether they are due; each has its own interval.
 const ASK_EVERY: Duration = Duration::from_secs(20);
+
+/// How long what was gathered is not written down again, as many times as long as it took: writing
+/// takes a fiftieth of the time at most.
+const SAVED_AFTER: u32 = 50;
 
 /// Explanations kept at hand, as in a replay.
 const MAX_EXPLAINED: usize = 4096;
@@ -167,7 +172,23 @@ pub(super) fn run(arguments: &Arguments, colour: Colour) -> Result<Ended, Failur
             set.indicators()
         ),
     );
-    let taking = Mutex::new(Taking::new(arguments, Arc::clone(&rules), config.as_ref())?);
+    let mut taking = Taking::new(arguments, Arc::clone(&rules), config.as_ref())?;
+    let mut keeper = None;
+    if let Some(config) = &config {
+        let (window, left, told) =
+            Window::open(&config.sensor.state).map_err(|e| Failure::Usage(e.to_string()))?;
+        if let Some(told) = told {
+            terminal::say("warning", &told);
+        }
+        // of a sensor that was killed
+        taking.planned = left;
+        keeper = Some(Keeper {
+            config,
+            window,
+            next_save: Instant::now(),
+        });
+    }
+    let taking = Mutex::new(taking);
     let (swaps, next): (Sender<Arc<Matcher>>, Receiver<Arc<Matcher>>) = unbounded();
     let replay = Replay {
         frames: Frames::Live {
@@ -181,8 +202,8 @@ pub(super) fn run(arguments: &Arguments, colour: Colour) -> Result<Ended, Failur
             .map_or_else(intel::default_workers, usize::from),
     };
     let begin = Instant::now();
-    let result = thread::scope(|scope| {
-        if let Some(config) = &config {
+    let (result, keeper) = thread::scope(|scope| {
+        let exchanges = config.as_ref().map(|config| {
             let (signals, taking, matching) = (&signals, &taking, &matching);
             scope.spawn(move || {
                 let mut loop_ = ExchangeLoop::new(arguments, config, swaps, matching);
@@ -190,11 +211,14 @@ pub(super) fn run(arguments: &Arguments, colour: Colour) -> Result<Ended, Failur
                     thread::sleep(TICK);
                     let asked = signals.reload.swap(false, Ordering::Relaxed);
                     loop_.turn(asked, &matcher);
-                    lock(taking).turn(intel::now());
+                    if let Some(keeper) = &mut keeper {
+                        keeper.turn(taking, intel::now());
+                    }
                 }
                 loop_.end();
-            });
-        }
+                keeper
+            })
+        });
         let mut take = |found: Match, set: &Arc<IndicatorSet>| lock(&taking).take(&found, set);
         let result = replay.run(
             &first,
@@ -204,12 +228,19 @@ pub(super) fn run(arguments: &Arguments, colour: Colour) -> Result<Ended, Failur
         );
         // whatever ended it ends the others
         signals.stop.store(true, Ordering::Relaxed);
-        result
+        (
+            result,
+            exchanges.and_then(|thread| thread.join().ok().flatten()),
+        )
     });
     let (mut counted, _) = result.map_err(|e| fail(&e))?;
     counted.process_seconds = begin.elapsed().as_secs_f64();
     counted.peak_memory_bytes = stats::peak_memory();
     counted.indicators.loaded = matching.load(Ordering::Relaxed);
+    lock(&taking).finish();
+    if let Some(mut keeper) = keeper {
+        keeper.turn(&taking, intel::now());
+    }
     let mut taking = taking.into_inner().unwrap_or_else(PoisonError::into_inner);
     counted.matches_by_verdict = std::mem::take(&mut taking.by_verdict);
     counted.captures = interfaces
@@ -219,7 +250,7 @@ pub(super) fn run(arguments: &Arguments, colour: Colour) -> Result<Ended, Failur
             warnings: Vec::new(),
         })
         .collect();
-    taking.finish()?;
+    let waiting = taking.planned.len();
     if let Some(path) = &arguments.stats {
         let text = serde_json::to_string(&counted).map_err(|e| fail(&e))?;
         write_to(path, &format!("{text}\n")).map_err(|e| fail(&e))?;
@@ -232,7 +263,13 @@ pub(super) fn run(arguments: &Arguments, colour: Colour) -> Result<Ended, Failur
         let text = table::conclude(&counted, terminal::style(colour));
         terminal::print(&text).map_err(|e| fail(&e))?;
     }
-    Ok(Ended::Done)
+    match waiting {
+        0 => Ok(Ended::Done),
+        _ => Err(Failure::Running(format!(
+            "{waiting} sightings are written down but not in the outbox, since another process \
+             holds the state folder; the next 'watchpost run' takes them up"
+        ))),
+    }
 }
 
 /// The set to begin with: of files, or of what is kept; where nothing is kept yet, an empty one.
@@ -402,6 +439,8 @@ struct Taking {
     planned: Vec<Planned>,
     /// When what is gathered goes to the outbox.
     window_ends: Timestamp,
+    /// Whether something was gathered that is not written down.
+    is_dirty: bool,
 }
 
 struct Events {
@@ -436,6 +475,7 @@ impl Taking {
             sharing: None,
             planned: Vec::new(),
             window_ends: Timestamp::MIN,
+            is_dirty: false,
         };
         if let Some(config) = config {
             let state = sensor::open_shared(config)?;
@@ -468,6 +508,7 @@ impl Taking {
         *self.by_verdict.entry(verdict.action.as_str()).or_default() += 1;
         if let Some(sharing) = &mut self.sharing {
             sharing.record(found, verdict.action == Action::Allowlisted);
+            self.is_dirty = true;
         }
         if let Some(events) = &mut self.events {
             let mut line = Vec::new();
@@ -476,18 +517,31 @@ impl Taking {
         }
     }
 
-    /// Sends what was gathered to the outbox when its window is over.
-    fn turn(&mut self, now: Timestamp) {
-        let Some(config) = &self.config else {
-            return;
-        };
-        if now >= self.window_ends {
+    /// Ends the window when it is over. Gives the sightings that are to go to the outbox.
+    fn turn(&mut self, now: Timestamp) -> Vec<Planned> {
+        if let Some(config) = &self.config
+            && now >= self.window_ends
+        {
             self.window_ends = now + config.privacy.window;
             self.gather();
         }
-        if !self.planned.is_empty() && self.put(now).is_ok() {
-            self.planned.clear();
+        self.planned.clone()
+    }
+
+    /// The outbox has the first so many.
+    fn forget(&mut self, count: usize) {
+        self.planned.drain(..count.min(self.planned.len()));
+        self.is_dirty = true;
+    }
+
+    /// Everything that was gathered and is not in the outbox, to be written down.
+    fn unsaved(&mut self) -> Vec<Planned> {
+        self.is_dirty = false;
+        let mut all = self.planned.clone();
+        if let (Some(sharing), Some(set)) = (&self.sharing, &self.set) {
+            all.extend(sharing.plan(&mut |ordinal| set.details(ordinal)));
         }
+        all
     }
 
     /// Makes sightings of what was gathered.
@@ -507,26 +561,57 @@ impl Taking {
         }
     }
 
-    /// Puts the sightings into the outbox. While another process holds the state folder, they
-    /// wait here.
-    fn put(&self, now: Timestamp) -> Result<(), Failure> {
-        let Some(config) = &self.config else {
-            return Ok(());
-        };
-        let state = sensor::open(config)?;
-        outbox::put(&state, &self.planned, now).map_err(|e| Failure::Running(e.to_string()))?;
-        Ok(())
-    }
-
-    fn finish(&mut self) -> Result<(), Failure> {
+    fn finish(&mut self) {
         if let Some(events) = &mut self.events {
             events.flush();
         }
         self.gather();
-        if self.planned.is_empty() {
-            return Ok(());
+    }
+}
+
+/// Keeps what was gathered, and sees to it that it comes to the outbox. Works beside the matching:
+/// what waits for a disk or for another process makes no packet wait.
+struct Keeper<'a> {
+    config: &'a Config,
+    window: Window,
+    /// When what was gathered is written down next.
+    next_save: Instant,
+}
+
+impl Keeper<'_> {
+    fn turn(&mut self, taking: &Mutex<Taking>, now: Timestamp) {
+        let leaving = lock(taking).turn(now);
+        let is_due = Instant::now() >= self.next_save;
+        if !leaving.is_empty() || lock(taking).is_dirty && is_due {
+            self.save(taking);
         }
-        self.put(intel::now())
+        // while another process holds the state folder, they wait
+        if leaving.is_empty() || self.put(&leaving, now).is_err() {
+            return;
+        }
+        // what was put is what was written: put twice, it is the same
+        lock(taking).forget(leaving.len());
+        self.save(taking);
+    }
+
+    /// Writes down everything that was gathered and is not in the outbox.
+    fn save(&mut self, taking: &Mutex<Taking>) {
+        let begin = Instant::now();
+        let all = lock(taking).unsaved();
+        let saved = match all.is_empty() {
+            true => self.window.clear(),
+            false => self.window.save(&all),
+        };
+        if let Err(error) = saved {
+            terminal::say("warning", &error.to_string());
+        }
+        self.next_save = Instant::now() + begin.elapsed() * SAVED_AFTER;
+    }
+
+    fn put(&self, leaving: &[Planned], now: Timestamp) -> Result<(), Failure> {
+        let state = sensor::open(self.config)?;
+        outbox::put(&state, leaving, now).map_err(|e| Failure::Running(e.to_string()))?;
+        Ok(())
     }
 }
 

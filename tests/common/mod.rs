@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each file of tests uses a part of this")]
 
+pub(crate) mod live;
+
 use serde_json::Value;
 use std::fs;
 use std::io::Write;

@@ -115,6 +115,11 @@ impl Sharing {
         })
     }
 
+    /// Whether nothing was gathered.
+    pub fn is_empty(&self) -> bool {
+        self.sightings.is_empty()
+    }
+
     /// Adds a match.
     pub fn record(&mut self, found: &Match, allowlisted: bool) {
         self.sightings.record(found, allowlisted);
