@@ -129,6 +129,19 @@ fn a_set_stays_until_a_better_one_comes() {
         status()["exchanges"][0]["collections"][0]["held_back"],
         Value::Null
     );
+    // a limit is a limit, whoever asks
+    let config = String::from_utf8(folder.read("wp.toml")).unwrap();
+    folder.write("wp.toml", format!("{config}limits.max_objects = 3000\n"));
+    set(200, "\"6\"", list(3_001));
+    let failed = folder
+        .run("exchange pull --accept --config wp.toml")
+        .exits(1);
+    assert!(
+        failed.out.contains("more than limits.max_objects = 3000"),
+        "{}",
+        failed.out
+    );
+    assert_eq!(indicators(), 2_500);
     folder
         .run("exchange pull nobody --config wp.toml")
         .exits(2)

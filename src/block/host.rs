@@ -9,6 +9,7 @@ use crate::block::netlink::Socket;
 use crate::block::netlink::fixed;
 use crate::block::never::Protected;
 use crate::block::never::Why;
+use ipnet::IpNet;
 use std::fs;
 use std::io;
 use std::io::Read;
@@ -94,6 +95,33 @@ pub fn protected() -> io::Result<Vec<Protected>> {
     for peer in operator_connections() {
         add(Some(peer), Why::OperatorConnection);
     }
+    Ok(out)
+}
+
+/// The networks of the interfaces of this host, in its network namespace.
+///
+/// # Errors
+/// When the kernel does not say.
+pub fn networks() -> io::Result<Vec<IpNet>> {
+    let socket = Socket::route()?;
+    let mut out: Vec<IpNet> = Vec::new();
+    let mut request = Messages::default();
+    request.begin(GET_ADDRESS, REQUEST | DUMP, &[0; ADDRESS_HEADER]);
+    request.end();
+    socket.dump(&request, &mut |body| {
+        let attributes = Attributes(body.get(ADDRESS_HEADER..).unwrap_or_default());
+        let address = attributes.value(ADDRESS).and_then(address_in);
+        // ifa_prefixlen
+        let network = address
+            .zip(body.get(1))
+            .and_then(|(address, bits)| IpNet::new(address, *bits).ok());
+        if let Some(network) = network.map(|network| network.trunc())
+            && out.len() < MOST
+            && !out.contains(&network)
+        {
+            out.push(network);
+        }
+    })?;
     Ok(out)
 }
 

@@ -3,6 +3,7 @@
 //! Exchanges are asked and told by a child process, this very program: what they send is read
 //! where it can do no harm to the sensor, and the sensor maps the set that comes of it.
 
+use crate::block::host;
 use crate::capture::live::LiveCapture;
 use crate::capture::live::LiveOptions;
 use crate::cli::Colour;
@@ -132,7 +133,16 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments, colour: Colour) -> Result<Ended, Failure> {
     let fail = |e: &dyn std::fmt::Display| Failure::Running(e.to_string());
     let config = match &arguments.config {
-        Some(path) => Some(sensor::load(path, arguments.state.as_deref())?),
+        Some(path) => {
+            let mut config = sensor::load(path, arguments.state.as_deref())?;
+            if config.sensor.internal_by_host {
+                let networks = host::networks();
+                config.sensor.internal.extend(networks.map_err(|e| {
+                    Failure::Running(format!("the networks of this host: {e}; name `internal`"))
+                })?);
+            }
+            Some(config)
+        }
         None => None,
     };
     let interfaces = match &config {

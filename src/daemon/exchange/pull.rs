@@ -271,6 +271,14 @@ fn take_whole(
     if read.documents == read.broken && read.documents > 0 {
         return Err(PullError::Unusable(read.warnings.join("; ")));
     }
+    let most = exchange.limits.max_objects;
+    if read.objects > most {
+        let what = format!(
+            "{} indicators, more than limits.max_objects = {most}",
+            read.objects
+        );
+        return Err(PullError::Unusable(what));
+    }
     let before = staged.meta().indicators;
     let wrong = looks_wrong(&exchange.limits, before, read.indicators);
     if let Some(why) = wrong.filter(|_| !options.accept) {
@@ -295,6 +303,8 @@ pub(super) struct ReadReport {
     documents: u64,
     /// Documents that cannot be read at all.
     broken: u64,
+    /// Indicators, whatever became of them.
+    pub(super) objects: u64,
     /// Indicators that can match.
     pub(super) indicators: u64,
     pub(super) warnings: Vec<String>,
@@ -337,6 +347,7 @@ impl<'a> Reading<'a> {
             report: ReadReport {
                 documents: 0,
                 broken: 0,
+                objects: 0,
                 indicators: 0,
                 warnings: Vec::new(),
             },
@@ -360,7 +371,10 @@ impl<'a> Reading<'a> {
                 self.report.broken += 1;
                 self.report.warnings.push(error.to_string());
             }
-            self.refused += loaded.report.refused.len();
+            let report = &loaded.report;
+            let others = report.refused.len() + report.unseeable.len();
+            self.report.objects += report.loaded + report.revoked + others as u64;
+            self.refused += report.refused.len();
             let mut refused = loaded.report.refused.into_iter();
             self.first = self.first.take().or_else(|| refused.next());
         }
