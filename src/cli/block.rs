@@ -62,7 +62,7 @@ Examples:
 What is never blocked (this host, its routers and resolvers, your own connection,
 what the sensor protects) is refused, and said why, with exit code 2.")]
 pub(super) struct AddArguments {
-    /// An address, a network, or a service such as 192.0.2.1:443/tcp or [2001:db8::1]:53/udp
+    /// An address, a network, or a service such as 192.0.2.1:443/tcp or `[2001:db8::1]:53/udp`
     #[arg(value_name = "VALUE")]
     target: Target,
     /// For how long: a number and s, m, h, d or w

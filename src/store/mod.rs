@@ -5,7 +5,7 @@
 //! What it promises: a process that is killed at any moment, or a machine that loses power, leaves
 //! what was committed and nothing of what was not.
 //!
-//! - A file is replaced as a whole ([`replace`]): written beside its place, synced, renamed.
+//! - A file is replaced as a whole ([`replace()`]): written beside its place, synced, renamed.
 //! - A source ([`SourceStore`]) is a manifest and the segments that it names. Pages and the cursor
 //!   that follows them become true together, when the manifest is replaced.
 //! - The outbox ([`Outbox`]) is a journal of records with checksums. One that was cut off at the
