@@ -136,6 +136,11 @@ enum Validity {
 
 pub(super) fn run(arguments: Arguments, colour: Colour) -> Result<Ended, Failure> {
     check_standard_streams(&arguments)?;
+    if arguments.config.is_none() && (arguments.share || arguments.state.is_some()) {
+        return Err(Failure::Usage(
+            "--share and --state belong to a sensor: name its --config instead of --intel".into(),
+        ));
+    }
     let sensor = match &arguments.config {
         Some(path) => Some(Sensor::open(path, &arguments)?),
         None => None,

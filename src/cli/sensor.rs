@@ -18,6 +18,7 @@ use crate::verdict::Action;
 use crate::verdict::Rules;
 use crate::verdict::Verdict;
 use clap::Args;
+use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::path::PathBuf;
@@ -152,6 +153,12 @@ pub(super) fn indicators(config: &Config, state: &State) -> Result<IndicatorSet,
 pub(super) struct Trust {
     exchanges: Vec<Exchange>,
     refuted: BTreeMap<String, RefutedEntry>,
+    /// Whether some of them could not be read.
+    is_damaged: bool,
+    /// What never blocks, as an allowlist; `None`: nothing is named.
+    never: Option<Rules>,
+    /// Bits of the widest networks that may block, by family: IPv4, IPv6.
+    widest: (u8, u8),
 }
 
 impl Trust {
@@ -162,7 +169,23 @@ impl Trust {
         if let Some(damage) = refuted.damage() {
             terminal::say("warning", damage);
         }
+        let never: String = config
+            .block
+            .never
+            .iter()
+            .map(|never| format!("{never}\n"))
+            .collect();
+        let never = match never.is_empty() {
+            true => None,
+            false => Some(
+                Rules::from_files(vec![("[block] never".to_owned(), never)])
+                    .map_err(|e| Failure::Usage(e.to_string()))?,
+            ),
+        };
         Ok(Self {
+            is_damaged: refuted.damage().is_some(),
+            never,
+            widest: (config.block.widest_ipv4, config.block.widest_ipv6),
             exchanges: config.exchanges.clone(),
             refuted: refuted
                 .iter()
@@ -188,6 +211,41 @@ impl Trust {
             };
         }
         let exchange = self.exchanges.iter().find(|e| e.name == details.source);
-        set::cap(verdict, exchange)
+        let verdict = set::cap(verdict, exchange);
+        match self.objection(found, details) {
+            Some(reason) if matches!(verdict.action, Action::WouldBlock | Action::Block) => {
+                Verdict {
+                    action: Action::Report,
+                    reason: format!("{reason}; else: {}", verdict.reason),
+                }
+            }
+            _ => verdict,
+        }
+    }
+
+    /// Why a match never blocks, whatever rules say; `None`: it may.
+    fn objection(&self, found: &Match, details: &Details) -> Option<String> {
+        if self.is_damaged {
+            return Some("what operators called false cannot be read".into());
+        }
+        let observable = &found.observable;
+        if let Some(never) = &self.never
+            && never.allows(observable.kind, &observable.value).is_some()
+        {
+            return Some("key `never` of [block] names it".into());
+        }
+        let (ipv4, ipv6) = self.widest;
+        let networks = details
+            .pattern
+            .split('\'')
+            .filter_map(|text| text.parse().ok());
+        let is_wide = |network: IpNet| match network {
+            IpNet::V4(network) => network.prefix_len() < ipv4,
+            IpNet::V6(network) => network.prefix_len() < ipv6,
+        };
+        networks
+            .into_iter()
+            .any(is_wide)
+            .then(|| "its network is wider than `widest_ipv4` or `widest_ipv6` of [block]".into())
     }
 }

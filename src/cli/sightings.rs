@@ -361,7 +361,12 @@ pub(super) fn refute(arguments: &RefuteArguments) -> Result<Ended, Failure> {
     let config = arguments.place.load()?;
     let state = sensor::open(&config)?;
     let mut refuted = state.refuted().map_err(|e| fail(&e))?;
+    if let Some(damage) = refuted.damage() {
+        terminal::say("warning", damage);
+    }
     if arguments.undo {
+        outbox::withdraw_refutation(&state, &arguments.indicator, intel::now())
+            .map_err(|e| fail(&e))?;
         let was_there = refuted.remove(&arguments.indicator).map_err(|e| fail(&e))?;
         let text = if was_there {
             "taken back: the rules decide about it again\n"

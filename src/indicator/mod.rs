@@ -111,8 +111,10 @@ impl Tlp {
 
     /// Reads `tlp:amber+strict`, `TLP:WHITE` and the like.
     pub fn from_label(label: &str) -> Option<Self> {
+        let label = label.trim();
         let level = label.get(..4).filter(|p| p.eq_ignore_ascii_case("tlp:"))?;
-        Some(match label[level.len()..].to_ascii_lowercase().as_str() {
+        let level = label.get(level.len()..).unwrap_or_default().trim();
+        Some(match level.to_ascii_lowercase().as_str() {
             "white" | "clear" => Self::Clear,
             "green" => Self::Green,
             "amber" => Self::Amber,

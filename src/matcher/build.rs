@@ -274,7 +274,7 @@ impl SetBuilder {
         let mut shared: Vec<_> = self.shared.drain().collect();
         shared.sort_unstable_by_key(|(_, n)| *n);
         let mut index = ExplainIndex {
-            shared: shared.into_iter().map(|(s, _)| s).collect(),
+            shared: shared.into_iter().map(|(s, _)| self.marked(s)).collect(),
             sources: self.sources.iter().map(|s| s.0.clone()).collect(),
             ..ExplainIndex::default()
         };
@@ -467,6 +467,16 @@ impl SetBuilder {
         Ok(())
     }
 
+    /// With the level of markings that were defined after what they mark, or more strictly.
+    fn marked(&self, mut shared: Shared) -> Shared {
+        let levels = shared
+            .markings
+            .iter()
+            .filter_map(|id| self.markings.get(id));
+        shared.tlp = levels.copied().max().max(shared.tlp);
+        shared
+    }
+
     fn shared_members(&mut self, indicator: &Indicator<'_>, source: u32) -> u32 {
         let from_markings = indicator.markings.iter().filter_map(|id| {
             Tlp::from_marking(id).or_else(|| self.markings.get(id.as_ref()).copied())
@@ -656,7 +666,9 @@ impl Intake for SetBuilder {
     }
 
     fn marking(&mut self, id: &str, tlp: Tlp) {
-        self.markings.insert(id.to_owned(), tlp);
+        // two that say one id mean two things: the stricter is safe
+        let known = self.markings.entry(id.to_owned()).or_insert(tlp);
+        *known = tlp.max(*known);
     }
 }
 

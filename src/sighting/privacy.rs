@@ -12,6 +12,7 @@ use crate::matcher::Evidence;
 use crate::matcher::FlowSummary;
 use crate::matcher::Observable;
 use crate::observable::ObservableType;
+use crate::observable::Place;
 use ipcrypt_rs::IpcryptPfx;
 use ipnet::IpNet;
 use sha2::Digest as _;
@@ -162,6 +163,10 @@ impl Privacy {
         if self.is_open() {
             return Some(Cow::Borrowed(observable));
         }
+        // what a host of this network calls itself is a name of this network
+        if observable.place == Place::DhcpHostName && !self.keep_names {
+            return None;
+        }
         let mut told = observable.clone();
         if let (ObservableType::Ipv4Addr | ObservableType::Ipv6Addr, Ok(address)) =
             (observable.kind, observable.value.parse::<IpAddr>())
@@ -218,6 +223,21 @@ impl Privacy {
 
     /// Whether a text holds an address or name of the organisation that may not leave.
     fn names_internal(&self, text: &str) -> bool {
+        let mut text = Cow::Borrowed(text);
+        // what is escaped, and what is escaped twice, since an escape may stand in a parameter
+        for _ in 0..=2 {
+            if self.names_internal_plainly(&text) {
+                return true;
+            }
+            match unescape(&text) {
+                Some(plain) => text = Cow::Owned(plain),
+                None => return false,
+            }
+        }
+        false
+    }
+
+    fn names_internal_plainly(&self, text: &str) -> bool {
         let holds_address = || {
             addresses_in(text)
                 .into_iter()
@@ -232,7 +252,12 @@ impl Privacy {
     }
 
     fn is_internal_name(&self, word: &str) -> bool {
-        let name = word.trim_matches('.').to_ascii_lowercase();
+        let word = word.trim_matches(['.', '-', '_']);
+        let name = match word.is_ascii() {
+            true => word.to_ascii_lowercase(),
+            // the domains are in A-labels
+            false => idna::domain_to_ascii(word).unwrap_or_default(),
+        };
         self.internal_domains.iter().any(|domain| {
             name.strip_suffix(domain.as_str())
                 .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
@@ -285,6 +310,31 @@ fn reversed_address(name: &str) -> Option<IpAddr> {
     (count == 32).then(|| IpAddr::V6(Ipv6Addr::from_bits(bits)))
 }
 
+/// A text with its percent-escapes undone (RFC 3986 section 2.1); `None`: there is none.
+fn unescape(text: &str) -> Option<String> {
+    let bytes = text.as_bytes();
+    let mut plain = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some((first, after)) = rest.split_first() {
+        let escaped = (*first == b'%')
+            .then(|| after.get(..2))
+            .flatten()
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match escaped {
+            Some(byte) => {
+                plain.push(byte);
+                rest = after.get(2..).unwrap_or_default();
+            }
+            None => {
+                plain.push(*first);
+                rest = after;
+            }
+        }
+    }
+    (plain.len() < bytes.len()).then(|| String::from_utf8_lossy(&plain).into_owned())
+}
+
 /// The kinds of place of some observations, for people.
 pub(super) fn places(observations: &[Observation]) -> String {
     let mut places: Vec<&str> = observations
@@ -299,7 +349,6 @@ pub(super) fn places(observations: &[Observation]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observable::Place;
 
     fn privacy(addresses: Addresses) -> Privacy {
         let nets = ["10.0.0.0/8", "192.168.0.0/16", "fd00::/8"];
@@ -343,6 +392,14 @@ mod tests {
             "someone@corp.example",
             "re: host a.corp.example, again",
             "::ffff:10.0.0.5",
+            "?u=alice%40corp.example",
+            "http%3A%2F%2Fcorp%2Eexample%2Fx",
+            "%31%30.1.2.3",
+            "a%2525corp.example%252fx",
+            "10%252E1%252E2%252E3",
+            "fd00%3A%3A1",
+            "x_corp.example",
+            "-corp.example-",
         ] {
             assert!(closed.names_internal(text), "{text}");
         }

@@ -100,9 +100,12 @@ pub fn may_go(details: &Details, allowlisted: bool, to: &Destination) -> Result<
 
 /// PAP:AMBER and PAP:RED, as the taxonomy of MISP writes them.
 fn is_strict_pap(label: &str) -> bool {
-    let lower = label.to_ascii_lowercase();
-    let level = lower.strip_prefix("pap:").unwrap_or_default();
-    matches!(level.trim_matches('"'), "amber" | "red")
+    let lower = label.trim().to_ascii_lowercase();
+    let level = ["pap:", "misp:pap="]
+        .iter()
+        .find_map(|prefix| lower.strip_prefix(prefix));
+    let level = level.unwrap_or_default().trim().trim_matches('"');
+    matches!(level, "amber" | "red")
 }
 
 #[cfg(test)]
@@ -159,7 +162,9 @@ mod tests {
                 Err(Held::SourceAlone(tlp))
             };
             assert_eq!(may_go(&of(tlp, &["pap:green"]), false, &named), expected);
-            assert!(may_go(&of(tlp, &["PAP:AMBER"]), false, &named).is_err());
+            for pap in ["PAP:AMBER", "PAP: RED ", "misp:pap=\"RED\""] {
+                assert!(may_go(&of(tlp, &[pap]), false, &named).is_err(), "{pap}");
+            }
             let closed = Destination {
                 also_from: vec![("ec3".into(), Vec::new())],
                 ..named

@@ -1,6 +1,9 @@
 //! Putting into the outbox what may leave.
 
 use crate::daemon::exchange::share::Planned;
+use crate::daemon::exchange::share::Saying;
+use crate::daemon::exchange::share::Says;
+use crate::store::Outcome;
 use crate::store::Put;
 use crate::store::State;
 use crate::store::StoreError;
@@ -39,6 +42,31 @@ pub fn put(state: &State, planned: &[Planned], now: Timestamp) -> Result<PutRepo
     }
     outbox.sync(now)?;
     Ok(report)
+}
+
+/// Takes back what was to be told of an indicator that is called false no more.
+///
+/// # Errors
+/// When the outbox cannot be read or written.
+pub fn withdraw_refutation(
+    state: &State,
+    indicator: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let mut outbox = state.outbox()?;
+    let mut about: Vec<(String, String)> = Vec::new();
+    outbox.each(&mut |one| {
+        if let Ok(saying) = serde_json::from_slice::<Saying>(one.body)
+            && saying.indicator == indicator
+            && matches!(saying.says, Says::False { .. })
+        {
+            about.push((one.exchange.to_owned(), one.id.to_owned()));
+        }
+    })?;
+    for (exchange, id) in about {
+        outbox.settle(&exchange, &id, Outcome::Withdrawn, now)?;
+    }
+    outbox.sync(now)
 }
 
 impl fmt::Display for PutReport {

@@ -16,6 +16,7 @@ use crate::exchange::http::ClientOptions;
 use crate::exchange::http::Credentials as Presented;
 use crate::exchange::http::Fetched;
 use crate::exchange::http::HttpError;
+use crate::exchange::http::LONGEST_RETRY_AFTER;
 use crate::exchange::http::Url;
 use crate::exchange::http::Validators;
 use crate::exchange::http::backoff;
@@ -158,7 +159,12 @@ pub(super) fn not_due(
     options: Options,
     now: Timestamp,
 ) -> Option<PullReport> {
-    let due = store.meta().next_due.filter(|due| *due > now);
+    // one that is further off than any pause was set by a clock that went wrong
+    let furthest = now + exchange.interval.max(LONGEST_RETRY_AFTER);
+    let due = store
+        .meta()
+        .next_due
+        .filter(|due| *due > now && *due <= furthest);
     due.filter(|_| options.due_only).map(|due| PullReport {
         exchange: exchange.name.clone(),
         collection: String::new(),

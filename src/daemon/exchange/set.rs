@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::config::Exchange;
+use crate::config::Kind;
 use crate::exchange::Limits;
 use crate::exchange::Trusted;
 use crate::exchange::load_reader;
@@ -144,7 +145,11 @@ pub fn saved_key(folder: &Path) -> Option<String> {
 /// When the state folder cannot be read.
 pub fn sources(state: &State, exchange: &Exchange) -> Result<Vec<SourceStore>, StoreError> {
     let names = state.sources()?;
-    let of = names.iter().filter(|(name, _)| *name == exchange.name);
+    let has_collections = matches!(exchange.kind, Kind::Taxii { .. });
+    // of an exchange that was of another kind once, nothing counts
+    let of = names.iter().filter(|(name, collection)| {
+        *name == exchange.name && (has_collections || collection.is_empty())
+    });
     of.map(|(name, collection)| state.source(name, collection))
         .collect()
 }

@@ -91,6 +91,16 @@ pub(super) fn pull(
             return Ok(vec![report("", outcome, warnings)]);
         }
     };
+    // what is not asked for any more, or is gone, matches no more
+    let is_asked = |id: &String| id.is_empty() || collections.iter().any(|c| c.id == *id);
+    for (name, id) in state.sources()? {
+        if name == exchange.name && !is_asked(&id) {
+            state.source(&name, &id)?.forget()?;
+            warnings.push(format!(
+                "{name}: collection {id} is not read any more: forgotten"
+            ));
+        }
+    }
     let mut reports = Vec::new();
     for collection in collections {
         let mut store = state.source(&exchange.name, &collection.id)?;
