@@ -20,10 +20,12 @@ use crate::report::text::grouped;
 use crate::report::text::printable;
 use crate::store::Counts;
 use crate::store::SourceStore;
+use crate::store::State;
 use crate::time::Timestamp;
 use clap::Args;
 use serde_json::Value;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::hash::BuildHasher;
 use std::hash::RandomState;
@@ -99,7 +101,8 @@ pub(super) struct StatusArguments {
 pub(super) fn pull(arguments: &PullArguments) -> Result<Ended, Failure> {
     let config = arguments.place.load()?;
     let chosen = choose(&config, &arguments.names)?;
-    let state = sensor::open(&config)?;
+    let state =
+        State::open_sources(&config.sensor.state).map_err(|e| Failure::Running(e.to_string()))?;
     let fail = |e: &dyn std::fmt::Display| Failure::Running(e.to_string());
     let options = Options {
         accept: arguments.accept,
@@ -172,7 +175,8 @@ fn describe(report: &PullReport) -> String {
 pub(super) fn push(arguments: &PushArguments) -> Result<Ended, Failure> {
     let config = arguments.place.load()?;
     let chosen = choose(&config, &arguments.names)?;
-    let state = sensor::open(&config)?;
+    let sending =
+        State::open_push(&config.sensor.state).map_err(|e| Failure::Running(e.to_string()))?;
     let due = if arguments.now {
         Timestamp::MAX
     } else {
@@ -184,14 +188,16 @@ pub(super) fn push(arguments: &PushArguments) -> Result<Ended, Failure> {
     let mut failed = 0;
     for exchange in chosen.iter().filter(|exchange| exchange.takes_sightings()) {
         bar.set_message(format!("telling {}", exchange.name));
-        let report = push::push(exchange, &config, &state, due, intel::now(), seed())
+        let report = push::push(exchange, &config, due, intel::now(), seed())
             .map_err(|e| Failure::Running(e.to_string()))?;
         failed += usize::from(report.error.is_some());
-        let went_wrong = report.error.is_some() || !report.refused.is_empty();
+        let went_wrong =
+            report.error.is_some() || !report.refused.is_empty() || !report.withdrawn.is_empty();
         if went_wrong || !arguments.quiet {
             text.push_str(&describe_push(exchange, &report));
         }
     }
+    drop(sending);
     bar.finish_and_clear();
     if text.is_empty() && !arguments.quiet {
         text.push_str("no exchange takes sightings (key `sightings`)\n");
@@ -228,6 +234,17 @@ fn describe_push(exchange: &Exchange, report: &PushReport) -> String {
     }
     if report.refused.len() > SHOWN {
         let _ = writeln!(text, "  and {} more", report.refused.len() - SHOWN);
+    }
+    let mut withdrawn: BTreeMap<&str, u64> = BTreeMap::new();
+    for (_, why) in &report.withdrawn {
+        *withdrawn.entry(why).or_default() += 1;
+    }
+    for (why, count) in withdrawn {
+        let _ = writeln!(
+            text,
+            "  {}",
+            printable(&format!("withdrawn {count}: {why}"))
+        );
     }
     if let Some(error) = &report.error {
         let _ = writeln!(text, "  {}", printable(error));

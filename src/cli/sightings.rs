@@ -106,11 +106,20 @@ pub(super) fn preview(arguments: &PreviewArguments) -> Result<Ended, Failure> {
     let config = arguments.place.load()?;
     let state = sensor::open_shared(&config)?;
     let planned = if arguments.captures.is_empty() {
-        waiting(
-            &state
-                .outbox()
-                .map_err(|e| Failure::Running(e.to_string()))?,
-        )?
+        let fail = |e: &dyn std::fmt::Display| Failure::Running(e.to_string());
+        let refuted = state.refuted().map_err(|e| fail(&e))?;
+        let mut waiting = waiting(&state.outbox().map_err(|e| fail(&e))?)?;
+        waiting.retain(|one| {
+            match share::still_goes(&config, &refuted, &one.exchange, &one.saying) {
+                Ok(()) => true,
+                Err(why) => {
+                    let text = format!("{} for {}: does not leave: {why}", one.id, one.exchange);
+                    terminal::say("note", &text);
+                    false
+                }
+            }
+        });
+        waiting
     } else {
         let set = Arc::new(sensor::indicators(&config, &state)?);
         let rules = sensor::rules(&config)?;
@@ -429,6 +438,7 @@ mod tests {
                 first: Timestamp::from_parts(0, 0),
                 last: Timestamp::from_parts(60, 0),
             },
+            terms: share::Terms::default(),
             objects: vec![
                 json!({"type": "identity", "name": "gateway-1"}),
                 json!({"type": "domain-name", "value": "c2.example"}),

@@ -123,8 +123,21 @@ impl StoreError {
 #[derive(Debug)]
 pub struct State {
     folder: PathBuf,
+    right: Right,
     /// Held while this lives; `None`: it was opened to be read.
-    lock: Option<File>,
+    _lock: Option<File>,
+}
+
+/// What of the folder may be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Right {
+    None,
+    /// Outbox and refutations.
+    Outbox,
+    /// What exchanges give.
+    Sources,
+    /// Nothing here, but the exchanges are told.
+    Push,
 }
 
 /// First bytes of the file that says what the folder is; its version follows.
@@ -137,19 +150,42 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const VERSION: u32 = 1;
 
 impl State {
-    /// Opens a folder to write, and makes it where it is not there, for its owner alone. Nobody
-    /// else can write until this is dropped.
+    /// Opens a folder to write outbox and refutations, and makes it where it is not there, for its
+    /// owner alone. Nobody else can write those until this is dropped, so that it is to be held
+    /// for moments only, and not while a network is waited for.
     ///
     /// # Errors
     /// When another process holds it, it is not ours, or the system says no.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        Self::open_with(folder, "lock", Right::Outbox)
+    }
+
+    /// Opens a folder to write what exchanges give, which may take long. Nobody else can write
+    /// that until this is dropped; the outbox is free.
+    ///
+    /// # Errors
+    /// As of [`open`](Self::open).
+    pub fn open_sources(folder: &Path) -> Result<Self, StoreError> {
+        Self::open_with(folder, "pull.lock", Right::Sources)
+    }
+
+    /// Takes the right to send what waits in the outbox; held by one process at a time, while the
+    /// outbox itself is opened for moments.
+    ///
+    /// # Errors
+    /// As of [`open`](Self::open).
+    pub fn open_push(folder: &Path) -> Result<Self, StoreError> {
+        Self::open_with(folder, "push.lock", Right::Push)
+    }
+
+    fn open_with(folder: &Path, lock: &str, right: Right) -> Result<Self, StoreError> {
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(folder)
             .map_err(StoreError::io(folder))?;
-        Self::check_format(folder, true)?;
-        let path = folder.join("lock");
+        Self::make_format(folder)?;
+        let path = folder.join(lock);
         let mut lock = File::options()
             .read(true)
             .write(true)
@@ -158,35 +194,54 @@ impl State {
             .mode(0o600)
             .open(&path)
             .map_err(StoreError::io(&path))?;
-        let begin = Instant::now();
-        loop {
-            match lock.try_lock() {
-                Ok(()) => break,
-                // whoever ends, or starts another program, holds it for a moment longer
-                Err(TryLockError::WouldBlock) if begin.elapsed() < PATIENCE => {
-                    thread::sleep(PATIENCE / 50);
-                }
-                Err(TryLockError::WouldBlock) => {
-                    let mut holder = String::new();
-                    // who it is helps, but may not be readable
-                    let _ = (&lock).take(32).read_to_string(&mut holder);
-                    let known = holder.trim().parse::<u32>().ok();
-                    return Err(StoreError::InUse {
-                        path: folder.to_owned(),
-                        holder: known.map_or_else(String::new, |pid| format!(" (process {pid})")),
-                    });
-                }
-                Err(TryLockError::Error(error)) => return Err(StoreError::io(&path)(error)),
-            }
-        }
+        hold(&lock, folder, &path)?;
         lock.set_len(0)
             .and_then(|()| lock.rewind())
             .and_then(|()| lock.write_all(format!("{}\n", std::process::id()).as_bytes()))
             .map_err(StoreError::io(&path))?;
         Ok(Self {
             folder: folder.to_owned(),
-            lock: Some(lock),
+            right,
+            _lock: Some(lock),
         })
+    }
+
+    /// Checks that the folder is ours, and makes it so where it is empty; several processes may
+    /// do so at once.
+    fn make_format(folder: &Path) -> Result<(), StoreError> {
+        let path = folder.join("format");
+        let found = Self::check_format(folder);
+        match found {
+            Err(StoreError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {}
+            found => return found,
+        }
+        let lock_path = folder.join("format.lock");
+        let is_ours = |name: &str| {
+            // what a process that was killed left, and what file systems have of their own
+            name == "lost+found"
+                || name.ends_with(".lock")
+                || name == "lock"
+                || name.ends_with(".new")
+        };
+        let entries = fs::read_dir(folder).map_err(StoreError::io(folder))?;
+        for entry in entries {
+            let name = entry.map_err(StoreError::io(folder))?.file_name();
+            if name != "format" && !is_ours(&name.to_string_lossy()) {
+                return Err(StoreError::Foreign {
+                    path: folder.to_owned(),
+                });
+            }
+        }
+        let lock = File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&lock_path)
+            .map_err(StoreError::io(&lock_path))?;
+        hold(&lock, folder, &lock_path)?;
+        let text = format!("{FORMAT}{VERSION}\n");
+        replace(&path, &[text.as_bytes()]).map_err(StoreError::io(&path))
     }
 
     /// Opens a folder to read, also while another process holds it.
@@ -194,29 +249,18 @@ impl State {
     /// # Errors
     /// When it is not there or not ours, or the system says no.
     pub fn open_shared(folder: &Path) -> Result<Self, StoreError> {
-        Self::check_format(folder, false)?;
+        Self::check_format(folder)?;
         Ok(Self {
             folder: folder.to_owned(),
-            lock: None,
+            right: Right::None,
+            _lock: None,
         })
     }
 
-    /// Checks that the folder is ours and of this version, or makes it so where it is empty.
-    fn check_format(folder: &Path, make: bool) -> Result<(), StoreError> {
+    /// Checks that the folder is ours and of this version.
+    fn check_format(folder: &Path) -> Result<(), StoreError> {
         let path = folder.join("format");
-        let text = match fs::read_to_string(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && make => {
-                let mut entries = fs::read_dir(folder).map_err(StoreError::io(folder))?;
-                if entries.next().is_some() {
-                    return Err(StoreError::Foreign {
-                        path: folder.to_owned(),
-                    });
-                }
-                let text = format!("{FORMAT}{VERSION}\n");
-                return replace(&path, &[text.as_bytes()]).map_err(StoreError::io(&path));
-            }
-            read => read.map_err(StoreError::io(&path))?,
-        };
+        let text = fs::read_to_string(&path).map_err(StoreError::io(&path))?;
         let version = text.strip_prefix(FORMAT).map(str::trim);
         match version.and_then(|version| version.parse::<u32>().ok()) {
             None => Err(StoreError::Foreign {
@@ -225,11 +269,6 @@ impl State {
             Some(version) if version > VERSION => Err(StoreError::Newer { path }),
             Some(_) => Ok(()),
         }
-    }
-
-    /// Whether this may write.
-    pub const fn is_exclusive(&self) -> bool {
-        self.lock.is_some()
     }
 
     /// The place of a file of this name in the folder.
@@ -247,7 +286,7 @@ impl State {
             &self.folder.join("sources"),
             exchange,
             collection,
-            self.is_exclusive(),
+            self.right == Right::Sources,
         )
     }
 
@@ -264,7 +303,10 @@ impl State {
     /// # Errors
     /// When the system says no.
     pub fn outbox(&self) -> Result<Outbox, StoreError> {
-        Outbox::open(&self.folder.join("outbox.journal"), self.is_exclusive())
+        Outbox::open(
+            &self.folder.join("outbox.journal"),
+            self.right == Right::Outbox,
+        )
     }
 
     /// Indicators that an operator calls false.
@@ -272,6 +314,34 @@ impl State {
     /// # Errors
     /// When the system says no.
     pub fn refuted(&self) -> Result<Refuted, StoreError> {
-        Refuted::open(&self.folder.join("refuted.json"), self.is_exclusive())
+        Refuted::open(
+            &self.folder.join("refuted.json"),
+            self.right == Right::Outbox,
+        )
+    }
+}
+
+/// Takes a lock, which may be held by another process for a moment.
+fn hold(mut lock: &File, folder: &Path, path: &Path) -> Result<(), StoreError> {
+    let begin = Instant::now();
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(()),
+            // whoever ends, or starts another program, holds it for a moment longer
+            Err(TryLockError::WouldBlock) if begin.elapsed() < PATIENCE => {
+                thread::sleep(PATIENCE / 50);
+            }
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                // who it is helps, but may not be readable
+                let _ = Read::by_ref(&mut lock).take(32).read_to_string(&mut holder);
+                let known = holder.trim().parse::<u32>().ok();
+                return Err(StoreError::InUse {
+                    path: folder.to_owned(),
+                    holder: known.map_or_else(String::new, |pid| format!(" (process {pid})")),
+                });
+            }
+            Err(TryLockError::Error(error)) => return Err(StoreError::io(path)(error)),
+        }
     }
 }

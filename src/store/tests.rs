@@ -69,8 +69,8 @@ fn ids(due: &[Due]) -> Vec<&str> {
 #[test]
 fn pages_and_cursor_become_true_together() {
     let folder = Folder::new();
-    let state = State::open(&folder.0).unwrap();
-    let mut store = state.source("ec3", "a/../b").unwrap();
+    let pulls = State::open_sources(&folder.0).unwrap();
+    let mut store = pulls.source("ec3", "a/../b").unwrap();
     assert_eq!((store.cursor(), read_all(&store).len()), (None, 0));
     append(&mut store, &["one", "two"], "2");
     let mut dropped = store.begin(Mode::Append).unwrap();
@@ -78,32 +78,32 @@ fn pages_and_cursor_become_true_together() {
     drop(dropped);
     append(&mut store, &["three"], "3");
     store.note(|meta| meta.failures = 7).unwrap();
-    let again = state.source("ec3", "a/../b").unwrap();
+    let again = pulls.source("ec3", "a/../b").unwrap();
     assert_eq!(read_all(&again), ["one", "two", "three"]);
     assert_eq!((again.cursor(), again.meta().failures), (Some("3"), 7));
     let staging = store.begin(Mode::Replace).unwrap();
     staging.finish().unwrap().commit(None, |_| {}).unwrap();
-    let empty = state.source("ec3", "a/../b").unwrap();
+    let empty = pulls.source("ec3", "a/../b").unwrap();
     assert_eq!((empty.cursor(), read_all(&empty).len()), (None, 0));
     append(&mut store, &["four"], "4");
     let expected = [("ec3".to_owned(), "a/../b".to_owned())];
-    assert_eq!(state.sources().unwrap(), expected);
+    assert_eq!(pulls.sources().unwrap(), expected);
     store.forget().unwrap();
-    assert_eq!(state.sources().unwrap(), []);
+    assert_eq!(pulls.sources().unwrap(), []);
 }
 
 #[test]
 fn segments_stay_few_and_in_order() {
     let folder = Folder::new();
-    let state = State::open(&folder.0).unwrap();
-    let mut store = state.source("ec3", "").unwrap();
+    let pulls = State::open_sources(&folder.0).unwrap();
+    let mut store = pulls.source("ec3", "").unwrap();
     let documents: Vec<String> = (0..300).map(|n| format!("document {n:05}")).collect();
     for document in &documents {
         append(&mut store, &[document], document);
         assert!(store.segments().len() <= 10);
     }
     assert_eq!(read_all(&store), documents);
-    assert_eq!(read_all(&state.source("ec3", "").unwrap()), documents);
+    assert_eq!(read_all(&pulls.source("ec3", "").unwrap()), documents);
 }
 
 #[test]
@@ -189,13 +189,14 @@ fn one_process_writes_and_others_read() {
     let folder = Folder::new();
     assert!(State::open_shared(&folder.0).is_err());
     let state = State::open(&folder.0).unwrap();
+    let pulls = State::open_sources(&folder.0).unwrap();
     let refused = State::open(&folder.0).unwrap_err().to_string();
     let expected = format!(
         "in use by another watchpost (process {})",
         std::process::id()
     );
     assert!(refused.contains(&expected), "{refused}");
-    append(&mut state.source("ec3", "").unwrap(), &["one"], "1");
+    append(&mut pulls.source("ec3", "").unwrap(), &["one"], "1");
     let shared = State::open_shared(&folder.0).unwrap();
     assert_eq!(read_all(&shared.source("ec3", "").unwrap()), ["one"]);
     assert!(
@@ -242,12 +243,13 @@ fn damage_costs_what_it_hit_and_is_told() {
     let make = || {
         let folder = Folder::new();
         let state = State::open(&folder.0).unwrap();
+        let pulls = State::open_sources(&folder.0).unwrap();
         append(
-            &mut state.source("ec3", "").unwrap(),
+            &mut pulls.source("ec3", "").unwrap(),
             &["a long first document"],
             "1",
         );
-        append(&mut state.source("ec3", "").unwrap(), &["two"], "2");
+        append(&mut pulls.source("ec3", "").unwrap(), &["two"], "2");
         let mut outbox = state.outbox().unwrap();
         for id in ["a", "b"] {
             outbox.put(&parcel("ec3", id)).unwrap();
@@ -282,7 +284,8 @@ fn damage_costs_what_it_hit_and_is_told() {
                 fs::write(path, &bytes).unwrap();
                 let case = format!("{} at {at}, flip: {flip}", path.display());
                 let state = State::open(&folder.0).unwrap();
-                let (store, outbox) = match (state.source("ec3", ""), state.outbox()) {
+                let pulls = State::open_sources(&folder.0).unwrap();
+                let (store, outbox) = match (pulls.source("ec3", ""), state.outbox()) {
                     (Ok(store), Ok(outbox)) => (store, outbox),
                     // a version is what it says
                     (Err(StoreError::Newer { .. }), _) | (_, Err(StoreError::Newer { .. })) => {
@@ -310,7 +313,7 @@ fn damage_costs_what_it_hit_and_is_told() {
                 append(&mut store, &["three"], "3");
                 let mut outbox = outbox;
                 outbox.put(&parcel("ec3", "c")).unwrap();
-                let (store, outbox) = (state.source("ec3", "").unwrap(), state.outbox().unwrap());
+                let (store, outbox) = (pulls.source("ec3", "").unwrap(), state.outbox().unwrap());
                 assert_eq!(
                     read_all(&store).last().map(String::as_str),
                     Some("three"),
@@ -337,7 +340,8 @@ fn victim() {
         return;
     };
     let state = State::open(Path::new(&folder)).unwrap();
-    let mut store = state.source("ec3", "").unwrap();
+    let pulls = State::open_sources(Path::new(&folder)).unwrap();
+    let mut store = pulls.source("ec3", "").unwrap();
     let mut outbox = state.outbox().unwrap();
     let mut done = File::options()
         .append(true)
@@ -406,7 +410,8 @@ fn killed_at_any_moment_nothing_is_lost_or_doubled() {
             continue;
         }
         let state = State::open(&folder.0).unwrap();
-        let store = state.source("ec3", "").unwrap();
+        let pulls = State::open_sources(&folder.0).unwrap();
+        let store = pulls.source("ec3", "").unwrap();
         let outbox = state.outbox().unwrap();
         assert_eq!(store.damages(), [""; 0], "round {round}");
         let pages = read_all(&store);
@@ -436,7 +441,8 @@ fn killed_at_any_moment_nothing_is_lost_or_doubled() {
         assert_eq!(settled.len(), count, "round {round}: settled twice");
     }
     let state = State::open(&folder.0).unwrap();
-    let pages = read_all(&state.source("ec3", "").unwrap()).len();
+    let pulls = State::open_sources(&folder.0).unwrap();
+    let pages = read_all(&pulls.source("ec3", "").unwrap()).len();
     let parcels = state.outbox().unwrap().counts()["ec3"];
     println!(
         "{rounds} kills in {:.1} s: {pages} pages, {} parcels settled, {} wait",

@@ -6,6 +6,7 @@ use crate::config::Kind;
 use crate::config::Names;
 use crate::config::SecretError;
 use crate::indicator::Details;
+use crate::indicator::Tlp;
 use crate::matcher::Match;
 use crate::sighting;
 use crate::sighting::Destination;
@@ -18,11 +19,14 @@ use crate::sighting::Sightings;
 use crate::sighting::UnsuitableKey;
 use crate::sighting::may_go;
 use crate::store::Parcel;
+use crate::store::Refuted;
 use crate::store::RefutedEntry;
 use crate::time::Timestamp;
 use serde::Deserialize;
 use serde::Serialize;
 use serde_json::Value;
+use sha2::Digest as _;
+use sha2::Sha256;
 
 /// Why nothing can be shared.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +48,23 @@ pub struct Saying {
     pub says: Says,
     /// In STIX 2.1: what is said last, behind all that it refers to.
     pub objects: Vec<Value>,
+    /// What decides whether it may go.
+    pub terms: Terms,
+}
+
+/// What was so when a saying was made: it goes only if the configuration of the day agrees.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    /// The exchange that gave the indicator.
+    pub source: String,
+    /// The indicator's marking.
+    pub tlp: Option<Tlp>,
+    /// Its labels.
+    pub labels: Vec<String>,
+    /// Where the exchange was that it is for; empty: on no server.
+    pub to: String,
+    /// A digest of the privacy policy.
+    pub privacy: String,
 }
 
 /// What can be said of an indicator.
@@ -99,7 +120,7 @@ impl Planned {
 pub struct Sharing {
     sightings: Sightings,
     reporter: Reporter,
-    destinations: Vec<Destination>,
+    config: Config,
 }
 
 impl Sharing {
@@ -111,7 +132,7 @@ impl Sharing {
         Ok(Self {
             sightings: Sightings::to_share(privacy(config)?),
             reporter: reporter(config),
-            destinations: destinations(config),
+            config: config.clone(),
         })
     }
 
@@ -129,13 +150,13 @@ impl Sharing {
     /// why. What no policy lets go anywhere but to its own source is not named for the others.
     pub fn plan(&self, details: &mut dyn FnMut(u32) -> Details) -> Vec<Planned> {
         let mut planned = Vec::new();
-        let (reporter, destinations) = (&self.reporter, &self.destinations);
+        let (reporter, config) = (&self.reporter, &self.config);
         self.sightings
             .each(reporter, details, &mut |details, allowlisted, objects| {
                 let Some((id, saying)) = seen(details, &objects) else {
                     return;
                 };
-                planned.extend(plan(details, allowlisted, destinations, &id, &saying));
+                planned.extend(plan(config, details, allowlisted, &id, &saying));
             });
         planned
     }
@@ -152,14 +173,73 @@ pub fn plan_refutation(config: &Config, details: &Details, entry: &RefutedEntry)
         indicator: details.id.clone(),
         says: Says::False { at: entry.at },
         objects: values(&objects),
+        terms: Terms::default(),
     };
-    plan(details, false, &destinations(config), &id, &saying)
+    plan(config, details, false, &id, &saying)
 }
 
 /// The id of a bundle of these objects.
 pub fn bundle_id(objects: &[Value]) -> String {
     let ids = objects.iter().filter_map(|o| o.get("id")?.as_str());
     sighting::bundle_id(ids)
+}
+
+/// Whether a saying that waits for an exchange may still go there.
+///
+/// # Errors
+/// Why it may not: it is withdrawn then.
+pub fn still_goes(
+    config: &Config,
+    refuted: &Refuted,
+    exchange: &str,
+    saying: &Saying,
+) -> Result<(), String> {
+    let terms = &saying.terms;
+    let destinations = destinations(config);
+    let to = destinations
+        .iter()
+        .find(|destination| destination.name == exchange)
+        .ok_or("the configuration names no such exchange any more")?;
+    if terms.to != address_of(config, exchange) {
+        return Err("the exchange is at another address now".into());
+    }
+    let details = Details {
+        source: terms.source.clone(),
+        tlp: terms.tlp,
+        labels: terms.labels.clone(),
+        ..Details::default()
+    };
+    may_go(&details, false, to).map_err(|held| held.to_string())?;
+    if matches!(saying.says, Says::Seen { .. }) {
+        if refuted.get(&saying.indicator).is_some() {
+            return Err("an operator called the indicator false".into());
+        }
+        if terms.privacy != privacy_digest(config) {
+            return Err("it was made under another [privacy]".into());
+        }
+    }
+    Ok(())
+}
+
+/// The address of an exchange, without what may be secret; empty where it has none.
+fn address_of(config: &Config, exchange: &str) -> String {
+    let of = config.exchanges.iter().find(|e| e.name == exchange);
+    let url = of.and_then(|exchange| exchange.kind.url());
+    url.map(ToString::to_string).unwrap_or_default()
+}
+
+/// Tells one privacy policy from another. Keys are named by their places, not by themselves.
+fn privacy_digest(config: &Config) -> String {
+    // networks of the host come and go, and only a running sensor knows them
+    let internal = (!config.sensor.internal_by_host).then_some(&config.sensor.internal);
+    let policy = (
+        &config.privacy.addresses,
+        config.privacy.names,
+        &config.privacy.internal_domains,
+        internal,
+    );
+    let digest = Sha256::digest(format!("{policy:?}"));
+    digest.iter().take(8).map(|b| format!("{b:02x}")).collect()
 }
 
 /// Who says it.
@@ -171,22 +251,31 @@ pub fn reporter(config: &Config) -> Reporter {
 }
 
 fn plan(
+    config: &Config,
     details: &Details,
     allowlisted: bool,
-    destinations: &[Destination],
     id: &str,
     saying: &Saying,
 ) -> Vec<Planned> {
     let mut planned = Vec::new();
-    for destination in destinations {
-        let held = may_go(details, allowlisted, destination).err();
+    for destination in destinations(config) {
+        let held = may_go(details, allowlisted, &destination).err();
         if held == Some(Held::OtherSource) {
             continue;
         }
         planned.push(Planned {
             id: id.to_owned(),
             exchange: destination.name.clone(),
-            saying: saying.clone(),
+            saying: Saying {
+                terms: Terms {
+                    source: details.source.clone(),
+                    tlp: details.tlp,
+                    labels: details.labels.clone(),
+                    to: address_of(config, &destination.name),
+                    privacy: privacy_digest(config),
+                },
+                ..saying.clone()
+            },
             held,
             name: details.name.clone(),
         });
@@ -209,6 +298,7 @@ fn seen(details: &Details, objects: &[Object]) -> Option<(String, Saying)> {
             last: time("last_seen")?,
         },
         objects: values(objects),
+        terms: Terms::default(),
     };
     Some((sighting.id().to_owned(), saying))
 }
