@@ -587,3 +587,158 @@ fn a_window_outlives_its_sensor() {
     let counts: Vec<u64> = sightings.filter_map(|s| s["count"].as_u64()).collect();
     assert_eq!(counts.iter().sum::<u64>(), asked as u64, "{counts:?}");
 }
+
+/// A TAXII exchange with the shipped bundle, and a sensor of it that may block.
+fn partner_and_sensor() -> (Arc<Mutex<Taxii>>, Server, Folder) {
+    let bundle: Value = serde_json::from_slice(&fs::read(BUNDLE).unwrap()).unwrap();
+    let taxii = Arc::new(Mutex::new(Taxii {
+        objects: bundle["objects"].as_array().unwrap().clone(),
+        came: BTreeMap::new(),
+    }));
+    let state = Arc::clone(&taxii);
+    let server = Server::start(move |asked, _| taxii_reply(&state, asked));
+    let folder = sensor(&format!(
+        "kind = 'taxii'\nurl = '{}'\nsightings = '{COLLECTION}'\ncollections = ['Partners']\n\
+         action = 'block'",
+        server.url("/taxii2/")
+    ));
+    folder.run("exchange pull --config wp.toml").exits(0);
+    (taxii, server, folder)
+}
+
+/// Changes the configuration of a sensor.
+fn change(folder: &Folder, from: &str, to: &str) {
+    let config = String::from_utf8(folder.read("wp.toml")).unwrap();
+    assert!(config.contains(from), "{config}");
+    folder.write("wp.toml", config.replace(from, to));
+}
+
+/// What the shipped capture comes to: how many events have which verdict.
+fn verdicts(folder: &Folder) -> BTreeMap<String, usize> {
+    folder
+        .run(&format!(
+            "replay {CAPTURE} --config wp.toml --events e.jsonl -q"
+        ))
+        .exits(0);
+    let mut verdicts = BTreeMap::new();
+    for event in folder.lines("e.jsonl") {
+        let action = common::text(&event, "/verdict/action").to_owned();
+        *verdicts.entry(action).or_default() += 1;
+    }
+    verdicts
+}
+
+#[test]
+fn what_waits_goes_only_if_the_configuration_still_agrees() {
+    let changes = [
+        (
+            "share = ['TLP:CLEAR'",
+            "share = [] #",
+            "not among the markings",
+        ),
+        (
+            "internal = ['198",
+            "internal = ['10.0.0.0/8', '198",
+            "another [privacy]",
+        ),
+        ("/taxii2/'", "/taxii2/?other'", "another address"),
+    ];
+    for (from, to, why) in changes {
+        let (taxii, _server, folder) = partner_and_sensor();
+        folder
+            .run(&format!("replay {CAPTURE} --config wp.toml --share -q"))
+            .exits(0)
+            .says(&["13 for ec3"]);
+        change(&folder, from, to);
+        let shown = folder.run("sightings preview --config wp.toml").exits(0);
+        assert_eq!(shown.out, "nothing would leave\n", "{to}");
+        let pushed = folder.run("exchange push --config wp.toml");
+        assert!(
+            pushed.out.contains("0 accepted, 0 refused, 0 wait"),
+            "{}",
+            pushed.out
+        );
+        assert!(pushed.out.contains(why), "{}", pushed.out);
+        assert_eq!(taxii.lock().unwrap().came.len(), 0, "{to}");
+    }
+    // one that is called false in the meantime, while the others go; and its opinion goes, or not
+    let (taxii, _server, folder) = partner_and_sensor();
+    folder
+        .run(&format!("replay {CAPTURE} --config wp.toml --share -q"))
+        .exits(0);
+    let lines = folder
+        .run("sightings list --config wp.toml --json")
+        .exits(0);
+    let first = common::lines(&lines.out).remove(0);
+    let indicator = common::text(&first, "/indicator");
+    folder
+        .run(&format!("sightings refute {indicator} --config wp.toml"))
+        .exits(0);
+    folder
+        .run(&format!(
+            "sightings refute {indicator} --undo --config wp.toml"
+        ))
+        .exits(0);
+    folder
+        .run(&format!("sightings refute {indicator} --config wp.toml"))
+        .exits(0);
+    let pushed = folder.run("exchange push --config wp.toml").exits(0);
+    assert!(
+        pushed.out.contains("withdrawn 1: an operator called"),
+        "{}",
+        pushed.out
+    );
+    let told = taxii.lock().unwrap();
+    let of = |kind: &str| told.objects.iter().filter(|o| o["type"] == kind).count();
+    assert_eq!((of("sighting"), of("opinion")), (12, 1));
+}
+
+#[test]
+fn nothing_would_block_that_never_may() {
+    let (_taxii, _server, folder) = partner_and_sensor();
+    let before = verdicts(&folder);
+    assert!(before["would-block"] > 3, "{before:?}");
+    change(
+        &folder,
+        "[[exchange]]",
+        "[block]\nnever = ['.lantern.example', '203.0.113.0/24', '2001:db8:66::/48']\n[[exchange]]",
+    );
+    let after = verdicts(&folder);
+    let events = folder.lines("e.jsonl");
+    let of = |value: &str| {
+        let of = events
+            .iter()
+            .find(|e| common::text(e, "/observable/value") == value);
+        common::text(of.unwrap(), "/verdict/reason").to_owned()
+    };
+    for value in ["cdn.lantern.example", "203.0.113.66", "2001:db8:66::66"] {
+        assert!(
+            of(value).contains("`never` of [block]"),
+            "{value}: {}",
+            of(value)
+        );
+    }
+    assert!(
+        after.get("would-block") < before.get("would-block"),
+        "{after:?}"
+    );
+    // where nobody knows what was called false, nothing blocks
+    folder.write("state/refuted.json", "{ damaged");
+    let damaged = verdicts(&folder);
+    assert_eq!(damaged.get("would-block"), None, "{damaged:?}");
+}
+
+#[test]
+fn what_is_not_read_any_more_matches_no_more() {
+    let (_taxii, server, folder) = partner_and_sensor();
+    assert!(!verdicts(&folder).is_empty());
+    // the same name for something else
+    folder.write("partners/list.txt", "198.18.0.1\n");
+    let url = server.url("/taxii2/");
+    let taxii = format!(
+        "kind = 'taxii'\nurl = '{url}'\nsightings = '{COLLECTION}'\ncollections = ['Partners']"
+    );
+    change(&folder, &taxii, "kind = 'folder'\npath = 'partners'");
+    folder.run("exchange pull --config wp.toml").exits(0);
+    assert!(verdicts(&folder).is_empty());
+}

@@ -29,6 +29,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::hash::BuildHasher;
 use std::hash::RandomState;
+use std::thread;
 use std::time::Duration;
 
 #[derive(Debug, Args)]
@@ -110,11 +111,26 @@ pub(super) fn pull(arguments: &PullArguments) -> Result<Ended, Failure> {
     };
     let bar = terminal::progress("{spinner} {msg}");
     bar.enable_steady_tick(TICK);
+    let names: Vec<&str> = chosen.iter().map(|e| e.name.as_str()).collect();
+    bar.set_message(format!("asking {}", names.join(", ")));
+    // side by side: together they take as long as the slowest
+    let pulled: Vec<_> = thread::scope(|scope| {
+        let ask = |exchange| {
+            let state = &state;
+            scope.spawn(move || pull::pull(exchange, state, options, intel::now(), seed()))
+        };
+        let asked: Vec<_> = chosen.into_iter().map(ask).collect();
+        asked
+            .into_iter()
+            .map(thread::ScopedJoinHandle::join)
+            .collect()
+    });
     let mut reports = Vec::new();
-    for exchange in chosen {
-        bar.set_message(format!("asking {}", exchange.name));
-        let pulled = pull::pull(exchange, &state, options, intel::now(), seed());
-        reports.extend(pulled.map_err(|e| fail(&e))?);
+    for report in pulled {
+        let report = report.map_err(|_| {
+            Failure::Running("internal error: a pull stopped; please report this".into())
+        })?;
+        reports.extend(report.map_err(|e| fail(&e))?);
     }
     // a set of the same as before need not be made again
     let mut total = None;

@@ -27,11 +27,11 @@ use crate::indicator::Details;
 use crate::matcher::Clock;
 use crate::matcher::Match;
 use crate::matcher::Matcher;
-use crate::matcher::build::SetBuilder;
 use crate::matcher::set::IndicatorSet;
 use crate::report::event::write_event;
 use crate::report::stats;
 use crate::report::table;
+use crate::store::REFUTED;
 use crate::store::State;
 use crate::time::Timestamp;
 use crate::verdict::Action;
@@ -64,6 +64,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 use std::time::Instant;
+use std::time::SystemTime;
 
 /// How often what is due is looked for.
 const TICK: Duration = Duration::from_millis(200);
@@ -133,6 +134,13 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments, colour: Colour) -> Result<Ended, Failure> {
     let fail = |e: &dyn std::fmt::Display| Failure::Running(e.to_string());
     let config = match &arguments.config {
+        Some(path) if path.as_os_str() == "-" => {
+            return Err(Failure::Usage(
+                "--config -: the exchanges are asked by processes that need the configuration too; \
+                 write it to a file"
+                    .into(),
+            ));
+        }
         Some(path) => {
             let mut config = sensor::load(path, arguments.state.as_deref())?;
             if config.sensor.internal_by_host {
@@ -196,6 +204,8 @@ pub(super) fn run(arguments: &Arguments, colour: Colour) -> Result<Ended, Failur
             config,
             window,
             next_save: Instant::now(),
+            refuted_at: None,
+            trouble: None,
         });
     }
     let taking = Mutex::new(taking);
@@ -219,8 +229,7 @@ pub(super) fn run(arguments: &Arguments, colour: Colour) -> Result<Ended, Failur
                 let mut loop_ = ExchangeLoop::new(arguments, config, swaps, matching);
                 while !signals.stop.load(Ordering::Relaxed) {
                     thread::sleep(TICK);
-                    let asked = signals.reload.swap(false, Ordering::Relaxed);
-                    loop_.turn(asked, &matcher);
+                    loop_.turn(&signals.reload, &matcher);
                     if let Some(keeper) = &mut keeper {
                         keeper.turn(taking, intel::now());
                     }
@@ -298,15 +307,18 @@ fn first_set(arguments: &Arguments, config: Option<&Config>) -> Result<Indicator
             .map_err(|_| Failure::Running("the set is in use".into()));
     };
     let fail = |e: &dyn std::fmt::Display| Failure::Running(e.to_string());
-    let state = State::open(&config.sensor.state).map_err(|e| fail(&e))?;
-    let kept = set::open(config, &state).map_err(|e| fail(&e))?;
-    match kept {
-        Some(set) => Ok(set),
-        None => Ok(SetBuilder::new()
-            .finish(intel::now())
-            .map_err(|e| fail(&e))?
-            .set),
+    // makes the folder, where it is not there
+    drop(State::open(&config.sensor.state).map_err(|e| fail(&e))?);
+    let state = State::open_shared(&config.sensor.state).map_err(|e| fail(&e))?;
+    if let Some(set) = set::open(config, &state).map_err(|e| fail(&e))? {
+        return Ok(set);
     }
+    // of what is kept, if anything is: a sensor does not wait for its exchanges
+    let made = set::make(config, &state, intel::now()).map_err(|e| fail(&e))?;
+    made.warnings
+        .iter()
+        .for_each(|w| terminal::say("warning", w));
+    Ok(made.set)
 }
 
 /// What signals ask for.
@@ -363,8 +375,8 @@ impl<'a> ExchangeLoop<'a> {
         }
     }
 
-    /// Looks after the child, and starts one when it is time. `asked`: at once.
-    fn turn(&mut self, asked: bool, matcher: &dyn Fn(&Arc<IndicatorSet>) -> Arc<Matcher>) {
+    /// Looks after the child, and starts one when it is time, or as soon as can be when `asked`.
+    fn turn(&mut self, asked: &AtomicBool, matcher: &dyn Fn(&Arc<IndicatorSet>) -> Arc<Matcher>) {
         if let Some(child) = &mut self.child {
             match child.try_wait() {
                 Ok(None) => return,
@@ -372,6 +384,7 @@ impl<'a> ExchangeLoop<'a> {
             }
             self.take_over(matcher);
         }
+        let asked = asked.swap(false, Ordering::Relaxed);
         if !asked && Instant::now() < self.next {
             return;
         }
@@ -456,8 +469,8 @@ struct Taking {
 struct Events {
     path: PathBuf,
     writer: BufWriter<Box<dyn Write + Send>>,
-    /// Whether it failed; told once.
-    failed: bool,
+    /// Lines that could not be written since the last that could.
+    lost: u64,
 }
 
 impl Taking {
@@ -470,7 +483,7 @@ impl Taking {
             Some(path) => Some(Events {
                 path: path.clone(),
                 writer: BufWriter::new(append_to(path)?),
-                failed: false,
+                lost: 0,
             }),
             None => None,
         };
@@ -573,7 +586,7 @@ impl Taking {
 
     fn finish(&mut self) {
         if let Some(events) = &mut self.events {
-            events.flush();
+            events.finish();
         }
         self.gather();
     }
@@ -586,19 +599,54 @@ struct Keeper<'a> {
     window: Window,
     /// When what was gathered is written down next.
     next_save: Instant,
+    /// When what operators call false was written last, as far as it is known here.
+    refuted_at: Option<SystemTime>,
+    /// Why the outbox does not take what was gathered; `None`: it does.
+    trouble: Option<String>,
 }
 
 impl Keeper<'_> {
+    /// Takes up what operators called false meanwhile.
+    fn refresh(&mut self, taking: &Mutex<Taking>) {
+        let path = self.config.sensor.state.join(REFUTED);
+        let written = std::fs::metadata(path).and_then(|m| m.modified()).ok();
+        if written == self.refuted_at {
+            return;
+        }
+        let trust = sensor::open_shared(self.config).and_then(|s| Trust::of(self.config, &s));
+        match trust {
+            Ok(trust) => {
+                lock(taking).trust = trust;
+                self.refuted_at = written;
+            }
+            Err(error) => terminal::say("warning", &error.to_string()),
+        }
+    }
+
     fn turn(&mut self, taking: &Mutex<Taking>, now: Timestamp) {
+        self.refresh(taking);
         let leaving = lock(taking).turn(now);
         let is_due = Instant::now() >= self.next_save;
         if !leaving.is_empty() || lock(taking).is_dirty && is_due {
             self.save(taking);
         }
-        // while another process holds the state folder, they wait
-        if leaving.is_empty() || self.put(&leaving, now).is_err() {
+        if leaving.is_empty() {
             return;
         }
+        if let Err(error) = self.put(&leaving, now) {
+            // they wait, and are written down; the same trouble is told once
+            let error = error.to_string();
+            if self.trouble.as_ref() != Some(&error) {
+                let waiting = leaving.len();
+                terminal::say(
+                    "warning",
+                    &format!("{waiting} sightings wait here: {error}"),
+                );
+                self.trouble = Some(error);
+            }
+            return;
+        }
+        self.trouble = None;
         // what was put is what was written: put twice, it is the same
         lock(taking).forget(leaving.len());
         self.save(taking);
@@ -626,33 +674,40 @@ impl Keeper<'_> {
 }
 
 impl Events {
-    /// Writes a line through to the file: whoever follows it waits for it.
+    /// Writes a line through to the file: whoever follows it waits for it. While the disk is full
+    /// lines are lost, which is told when it begins and when it is over.
     fn write(&mut self, line: &[u8]) {
-        if self.failed {
-            return;
-        }
+        // what could not be written of the lines before goes first
         let written = self
             .writer
-            .write_all(line)
+            .flush()
+            .and_then(|()| self.writer.write_all(line))
             .and_then(|()| self.writer.flush());
-        self.note(written);
-    }
-
-    fn flush(&mut self) {
-        if !self.failed {
-            let flushed = self.writer.flush();
-            self.note(flushed);
+        let path = self.path.display();
+        match (written, self.lost) {
+            (Ok(()), 0) => {}
+            (Ok(()), lost) => {
+                terminal::say(
+                    "warning",
+                    &format!("{path}: written again; events lost: {lost}"),
+                );
+                self.lost = 0;
+            }
+            (Err(error), lost) => {
+                if lost == 0 {
+                    terminal::say("warning", &format!("{path}: events are lost: {error}"));
+                }
+                self.lost += 1;
+            }
         }
     }
 
-    fn note(&mut self, result: io::Result<()>) {
-        if let Err(error) = result {
-            self.failed = true;
+    /// Says how many are lost for good.
+    fn finish(&mut self) {
+        let _ = self.writer.flush();
+        if self.lost > 0 {
             let path = self.path.display();
-            terminal::say(
-                "warning",
-                &format!("{path}: events are not written any more: {error}"),
-            );
+            terminal::say("warning", &format!("{path}: events lost: {}", self.lost));
         }
     }
 }

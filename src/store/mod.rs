@@ -140,6 +140,9 @@ enum Right {
     Push,
 }
 
+/// The file of what operators call false.
+pub const REFUTED: &str = "refuted.json";
+
 /// First bytes of the file that says what the folder is; its version follows.
 const FORMAT: &str = "watchpost state ";
 
@@ -314,10 +317,7 @@ impl State {
     /// # Errors
     /// When the system says no.
     pub fn refuted(&self) -> Result<Refuted, StoreError> {
-        Refuted::open(
-            &self.folder.join("refuted.json"),
-            self.right == Right::Outbox,
-        )
+        Refuted::open(&self.folder.join(REFUTED), self.right == Right::Outbox)
     }
 }
 

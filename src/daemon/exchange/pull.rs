@@ -50,6 +50,12 @@ use std::time::Duration;
 /// Who can be asked for everything once more: what was withdrawn there without a word goes here.
 const WHOLE_SEARCH_EVERY: Duration = Duration::from_secs(86_400);
 
+/// How long one request may take: a gigabyte at 30 Mbit/s. Others wait for a server that dawdles.
+const LONGEST_REQUEST: Duration = Duration::from_secs(5 * 60);
+
+/// How long all of one pull may take, however many pages it has.
+pub(super) const LONGEST_PULL: Duration = Duration::from_secs(15 * 60);
+
 /// Clocks differ, and what is published takes a while to be found.
 const OVERLAP: Duration = Duration::from_secs(10 * 60);
 
@@ -256,6 +262,7 @@ pub(super) fn client(exchange: &Exchange) -> Result<Client, PullError> {
     });
     options.ca.clone_from(&exchange.tls.ca);
     options.allow_clear = exchange.allow_clear;
+    options.overall_timeout = LONGEST_REQUEST;
     Ok(Client::new(&options)?)
 }
 

@@ -3,6 +3,7 @@
 use crate::config::Exchange;
 use crate::config::Kind;
 use crate::daemon::exchange::pull::Brought;
+use crate::daemon::exchange::pull::LONGEST_PULL;
 use crate::daemon::exchange::pull::Options;
 use crate::daemon::exchange::pull::PullError;
 use crate::daemon::exchange::pull::PullReport;
@@ -35,6 +36,7 @@ use std::collections::HashMap;
 use std::collections::HashSet;
 use std::thread;
 use std::time::Duration;
+use std::time::Instant;
 
 /// How often a collection is read anew from its start: what a server deletes goes without a word.
 const WHOLE_EVERY: Duration = Duration::from_secs(7 * 86_400);
@@ -212,6 +214,7 @@ fn pull_first(
     let mut held = 0;
     let mut bytes = 0;
     let mut reached = from;
+    let begin = Instant::now();
     let pulled = client.pull(
         collection,
         from,
@@ -224,7 +227,8 @@ fn pull_first(
                 pages.push(page.to_vec());
             }
             reached = cursor.unwrap_or(reached);
-            if held >= CHUNK {
+            let is_over = begin.elapsed() > LONGEST_PULL;
+            if held >= CHUNK || is_over {
                 held = 0;
                 let kept = Kept {
                     whole_at: None,
@@ -232,7 +236,7 @@ fn pull_first(
                 };
                 commit(store, &mut pages, kept, |_| {})?;
             }
-            Ok::<(), PullError>(())
+            check_time(begin)
         },
     )?;
     let kept = Kept {
@@ -244,6 +248,17 @@ fn pull_first(
     let (indicators, warnings) = (report.indicators, report.warnings);
     store.note(|meta| meta.indicators = indicators)?;
     Ok((Pulled::Taken { bytes, indicators }, warnings))
+}
+
+/// Ends a pull that takes too long; what is committed of it stays.
+fn check_time(begin: Instant) -> Result<(), PullError> {
+    if begin.elapsed() <= LONGEST_PULL {
+        return Ok(());
+    }
+    let minutes = LONGEST_PULL.as_secs() / 60;
+    Err(PullError::Unusable(format!(
+        "the collection took longer than {minutes} minutes: the next pull goes on"
+    )))
 }
 
 fn commit(
@@ -275,6 +290,7 @@ fn pull_more(
     now: Timestamp,
 ) -> Brought {
     let mut staging = store.begin(Mode::Append)?;
+    let begin = Instant::now();
     let mut objects = 0;
     let pulled = client.pull(
         collection,
@@ -286,7 +302,7 @@ fn pull_more(
             if count > 0 {
                 staging.add(page)?;
             }
-            Ok::<(), PullError>(())
+            check_time(begin)
         },
     )?;
     let bytes = staging.content();
@@ -324,6 +340,7 @@ fn pull_anew(
     now: Timestamp,
 ) -> Brought {
     let mut staging = store.begin(Mode::Replace)?;
+    let begin = Instant::now();
     let pulled = client.pull(
         collection,
         Cursor::START,
@@ -333,7 +350,7 @@ fn pull_anew(
             if count > 0 {
                 staging.add(page)?;
             }
-            Ok::<(), PullError>(())
+            check_time(begin)
         },
     )?;
     let bytes = staging.content();
