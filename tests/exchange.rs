@@ -742,3 +742,29 @@ fn what_is_not_read_any_more_matches_no_more() {
     folder.run("exchange pull --config wp.toml").exits(0);
     assert!(verdicts(&folder).is_empty());
 }
+
+#[test]
+fn no_exchange_speaks_for_another() {
+    let folder = sensor("kind = 'folder'\npath = 'first'\naction = 'block'");
+    let config = String::from_utf8(folder.read("wp.toml")).unwrap();
+    folder.write(
+        "wp.toml",
+        format!("{config}\n[[exchange]]\nname = 'other'\nkind = 'folder'\npath = 'second'\n"),
+    );
+    let bundle = common::bundle();
+    folder.write("first/bundle.json", bundle.to_string());
+    folder.write("second/list.txt", "198.18.0.1\n");
+    folder.run("exchange pull --config wp.toml").exits(0);
+    let alone = verdicts(&folder);
+    // the other withdraws all of it
+    let mut withdrawn = bundle;
+    for object in withdrawn["objects"].as_array_mut().unwrap() {
+        if object["type"] == "indicator" {
+            object["revoked"] = json!(true);
+            object["modified"] = json!("2026-11-25T00:00:00.000Z");
+        }
+    }
+    folder.write("second/bundle.json", withdrawn.to_string());
+    folder.run("exchange pull --config wp.toml").exits(0);
+    assert_eq!(verdicts(&folder), alone);
+}

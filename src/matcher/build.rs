@@ -97,6 +97,8 @@ pub struct SetBuilder {
     /// Shapes of patterns over several observations, in JSON, by ordinal.
     shapes: Vec<(u32, Vec<u8>)>,
     versions: HashMap<u128, Version>,
+    /// Number of the scope of versions at hand.
+    scope: u32,
     attributes: HashMap<(Timestamp, Timestamp, u32), u32>,
     shared: HashMap<Shared, u32>,
     explain: Vec<u8>,
@@ -149,6 +151,7 @@ impl SetBuilder {
             programs: Vec::new(),
             shapes: Vec::new(),
             versions: HashMap::new(),
+            scope: 0,
             attributes: HashMap::new(),
             shared: HashMap::new(),
             explain: Vec::new(),
@@ -159,6 +162,12 @@ impl SetBuilder {
             source_start: 0,
             subtrees: false,
         }
+    }
+
+    /// What comes from here on is another party's: of an id its versions, and that it withdraws
+    /// one, say nothing of what came before.
+    pub fn begin_scope(&mut self) {
+        self.scope += 1;
     }
 
     /// Lays out the set. `now` decides what its tallies count as expired (whether that matches
@@ -293,10 +302,10 @@ impl SetBuilder {
         for (source, kind, target) in &self.relationships {
             match kind.as_str() {
                 "indicates" | "based-on" => {
-                    if let Some(ordinal) = self.ordinal_of(source)
-                        && self.contexts.contains_key(target)
-                    {
-                        indicates.entry(ordinal).or_default().push(target);
+                    if self.contexts.contains_key(target) {
+                        for ordinal in self.ordinals_of(source) {
+                            indicates.entry(ordinal).or_default().push(target);
+                        }
                     }
                 }
                 "mitigates" | "remediates" | "investigates"
@@ -327,7 +336,7 @@ impl SetBuilder {
             entry.0 = targets;
         }
         for (target, actions) in &countered_by {
-            if let Some(ordinal) = self.ordinal_of(target) {
+            for ordinal in self.ordinals_of(target) {
                 related.entry(ordinal).or_default().1.extend(actions);
             }
         }
@@ -363,8 +372,10 @@ impl SetBuilder {
         }
     }
 
-    fn ordinal_of(&self, id: &str) -> Option<u32> {
-        self.versions.get(&self.id_key(id))?.ordinal
+    /// Of an id in every scope.
+    fn ordinals_of(&self, id: &str) -> impl Iterator<Item = u32> {
+        let key = self.id_key(id);
+        (0..=self.scope).filter_map(move |scope| self.versions.get(&scoped(key, scope))?.ordinal)
     }
 
     /// The uuid of an id, or a hash of an id that has none.
@@ -590,7 +601,7 @@ impl Intake for SetBuilder {
             PatternVersion::V20 => Spec::V20,
             PatternVersion::V21 => Spec::V21,
         };
-        let id = self.id_key(&indicator.id);
+        let id = scoped(self.id_key(&indicator.id), self.scope);
         let known = self.versions.get(&id).copied();
         let content = self.key.bytes(indicator.pattern.as_bytes());
         if let Some(known) = known {
@@ -670,6 +681,12 @@ impl Intake for SetBuilder {
         let known = self.markings.entry(id.to_owned()).or_insert(tlp);
         *known = tlp.max(*known);
     }
+}
+
+/// Keeps ids of one scope apart from those of others.
+const fn scoped(key: u128, scope: u32) -> u128 {
+    // an odd number with half of its bits set
+    key ^ (scope as u128).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
 }
 
 fn too_many() -> Refusal {

@@ -69,6 +69,8 @@ pub fn make(config: &Config, state: &State, now: Timestamp) -> Result<Made, Make
     let mut key = Key::new();
     for exchange in &config.exchanges {
         key.add_exchange(exchange);
+        // no exchange withdraws what another gave, or gives another version of it
+        builder.begin_scope();
         for store in sources(state, exchange)? {
             warnings.extend(store.damages().iter().cloned());
             key.add_source(exchange, &store);
