@@ -291,7 +291,15 @@ pub(super) fn status(arguments: &StatusArguments, colour: Colour) -> Result<Ende
     let fail = |e: &dyn std::fmt::Display| Failure::Running(e.to_string());
     let config = arguments.place.load()?;
     let state = sensor::open_shared(&config)?;
+    let sources = state.sources().map_err(|e| fail(&e))?;
+    sources
+        .damages
+        .iter()
+        .for_each(|damage| terminal::say("warning", damage));
     let outbox = state.outbox().map_err(|e| fail(&e))?;
+    if let Some(damage) = outbox.damage() {
+        terminal::say("warning", damage);
+    }
     let counts = outbox.counts();
     let mut told = Vec::new();
     for exchange in &config.exchanges {

@@ -165,7 +165,7 @@ pub(super) fn run(arguments: Arguments, colour: Colour) -> Result<Ended, Failure
         .passed_over
         .iter()
         .for_each(|p| terminal::say("note", &p.reason));
-    check_files(&arguments, &expanded.inputs)?;
+    check_files(&arguments, &expanded.inputs, sensor.as_ref())?;
     let begin = Instant::now();
     let loaded = match &sensor {
         Some(sensor) => intel::Loaded {
@@ -290,7 +290,11 @@ fn check_standard_streams(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// No output may be an input or another output.
-fn check_files(arguments: &Arguments, captures: &[Input]) -> Result<(), Failure> {
+fn check_files(
+    arguments: &Arguments,
+    captures: &[Input],
+    sensor: Option<&Sensor>,
+) -> Result<(), Failure> {
     let outputs: Vec<&Path> = [&arguments.events, &arguments.sightings, &arguments.stats]
         .into_iter()
         .filter_map(Option::as_deref)
@@ -302,6 +306,7 @@ fn check_files(arguments: &Arguments, captures: &[Input]) -> Result<(), Failure>
     let inputs: Vec<&Path> = captures
         .chain(arguments.intel.iter().map(PathBuf::as_path))
         .chain(arguments.config.as_deref())
+        .chain(sensor.map(|sensor| sensor.config.sensor.state.as_path()))
         .chain(arguments.rules.as_deref())
         .collect();
     files::check_outputs(&outputs, &inputs)

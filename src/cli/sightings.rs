@@ -51,6 +51,9 @@ pub(super) struct PreviewArguments {
     captures: Vec<PathBuf>,
     #[command(flatten)]
     place: Place,
+    /// Read mail (SMTP), SMB and FTP as well
+    #[arg(long)]
+    deep: bool,
     /// Print a JSON list with every object that would leave
     #[arg(long)]
     json: bool,
@@ -128,7 +131,8 @@ pub(super) fn preview(arguments: &PreviewArguments) -> Result<Ended, Failure> {
         let expanded = capture::expand_inputs(&arguments.captures)
             .map_err(|e| Failure::Usage(e.to_string()))?;
         let subdomains = intel::subdomain_policy(&rules, &set);
-        let matcher = Arc::new(Matcher::new(Arc::clone(&set), Clock::Capture, subdomains));
+        let matcher = Matcher::new(Arc::clone(&set), Clock::Capture, subdomains);
+        let matcher = Arc::new(matcher.with_deep(arguments.deep));
         let replay = Replay {
             frames: Frames::Recorded(expanded.inputs),
             filter: None,

@@ -74,7 +74,17 @@ impl Sightings {
 
     /// Adds a match. The first [`MAX_OBSERVATIONS`] of an indicator that differ are kept as
     /// evidence, in the order of the calls; all count.
+    ///
+    /// Of what may leave, a match of which nothing may be told is none: that it happened would
+    /// tell whoever made the indicator that there is such an address or name.
     pub fn record(&mut self, found: &Match, allowlisted: bool) {
+        if let Some(privacy) = &self.privacy {
+            let tells = |observable: &Observable| privacy.told_observable(observable).is_some();
+            let mut observed = found.observations.iter().map(|o| &o.observable);
+            if !tells(&found.observable) && !observed.any(tells) {
+                return;
+            }
+        }
         let seen = self
             .seen
             .entry((found.indicator, allowlisted))
@@ -384,8 +394,9 @@ impl Observation {
                         && kept.evidence == *evidence
                 }
                 (Some(_), None) => false,
+                (None, None) => true,
                 // too large to compare: what was seen in this flow then counts as one
-                (None, _) => true,
+                (None, Some(observable)) => observable.value.len() > MAX_TEXT_BYTES,
             }
     }
 

@@ -260,7 +260,7 @@ impl Privacy {
         };
         self.internal_domains.iter().any(|domain| {
             name.strip_suffix(domain.as_str())
-                .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+                .is_some_and(|rest| rest.is_empty() || rest.ends_with(['.', '_']))
         })
     }
 }

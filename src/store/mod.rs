@@ -38,6 +38,7 @@ pub use replace::replace;
 pub use segment::Documents;
 pub use source::Mode;
 pub use source::Segment;
+pub use source::SourceList;
 pub use source::SourceMeta;
 pub use source::SourceStore;
 pub use source::Staging;
@@ -293,11 +294,11 @@ impl State {
         )
     }
 
-    /// Exchange and collection of everything that is kept, in order of their names.
+    /// Everything that is kept of exchanges.
     ///
     /// # Errors
     /// When the system says no.
-    pub fn sources(&self) -> Result<Vec<(String, String)>, StoreError> {
+    pub fn sources(&self) -> Result<SourceList, StoreError> {
         source::list(&self.folder.join("sources"))
     }
 

@@ -479,21 +479,42 @@ fn merge_small(store: &mut SourceStore) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Exchange and collection of all folders with a sound manifest.
-pub(super) fn list(sources: &Path) -> Result<Vec<(String, String)>, StoreError> {
+/// What there is of exchanges and collections.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SourceList {
+    /// Exchange and collection of each, in order of their names.
+    pub names: Vec<(String, String)>,
+    /// What is there and cannot be read, for people.
+    pub damages: Vec<String>,
+}
+
+/// All folders of sources.
+pub(super) fn list(sources: &Path) -> Result<SourceList, StoreError> {
+    let mut list = SourceList::default();
     let entries = match fs::read_dir(sources) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(list),
         read => read.map_err(StoreError::io(sources))?,
     };
-    let mut names = Vec::new();
     for entry in entries {
-        let entry = entry.map_err(StoreError::io(sources))?;
-        if let Ok(Some(manifest)) = read_manifest(&entry.path().join("manifest")) {
-            names.push((manifest.exchange, manifest.collection));
+        let path = entry
+            .map_err(StoreError::io(sources))?
+            .path()
+            .join("manifest");
+        match read_manifest(&path) {
+            Ok(Some(manifest)) => list.names.push((manifest.exchange, manifest.collection)),
+            Ok(None) => {}
+            Err(Unreadable::Damaged(why)) => {
+                list.damages.push(format!(
+                    "{}: {why}; 'watchpost exchange pull' fetches it again",
+                    path.display()
+                ));
+            }
+            Err(Unreadable::Store(error)) => list.damages.push(error.to_string()),
         }
     }
-    names.sort();
-    Ok(names)
+    list.names.sort();
+    list.damages.sort();
+    Ok(list)
 }
 
 enum Unreadable {

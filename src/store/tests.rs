@@ -87,9 +87,9 @@ fn pages_and_cursor_become_true_together() {
     assert_eq!((empty.cursor(), read_all(&empty).len()), (None, 0));
     append(&mut store, &["four"], "4");
     let expected = [("ec3".to_owned(), "a/../b".to_owned())];
-    assert_eq!(pulls.sources().unwrap(), expected);
+    assert_eq!(pulls.sources().unwrap().names, expected);
     store.forget().unwrap();
-    assert_eq!(pulls.sources().unwrap(), []);
+    assert_eq!(pulls.sources().unwrap().names, []);
 }
 
 #[test]

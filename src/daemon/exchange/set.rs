@@ -67,6 +67,7 @@ pub fn make(config: &Config, state: &State, now: Timestamp) -> Result<Made, Make
     let mut builder = SetBuilder::new();
     let mut warnings = Vec::new();
     let mut key = Key::new();
+    warnings.extend(state.sources()?.damages);
     for exchange in &config.exchanges {
         key.add_exchange(exchange);
         // no exchange withdraws what another gave, or gives another version of it
@@ -146,7 +147,7 @@ pub fn saved_key(folder: &Path) -> Option<String> {
 /// # Errors
 /// When the state folder cannot be read.
 pub fn sources(state: &State, exchange: &Exchange) -> Result<Vec<SourceStore>, StoreError> {
-    let names = state.sources()?;
+    let names = state.sources()?.names;
     let has_collections = matches!(exchange.kind, Kind::Taxii { .. });
     // of an exchange that was of another kind once, nothing counts
     let of = names.iter().filter(|(name, collection)| {

@@ -95,7 +95,7 @@ pub(super) fn pull(
     };
     // what is not asked for any more, or is gone, matches no more
     let is_asked = |id: &String| id.is_empty() || collections.iter().any(|c| c.id == *id);
-    for (name, id) in state.sources()? {
+    for (name, id) in state.sources()?.names {
         if name == exchange.name && !is_asked(&id) {
             state.source(&name, &id)?.forget()?;
             warnings.push(format!(
