@@ -301,11 +301,9 @@ impl SetBuilder {
         let mut countered_by: HashMap<&str, Vec<&str>> = HashMap::new();
         for (source, kind, target) in &self.relationships {
             match kind.as_str() {
-                "indicates" | "based-on" => {
-                    if self.contexts.contains_key(target) {
-                        for ordinal in self.ordinals_of(source) {
-                            indicates.entry(ordinal).or_default().push(target);
-                        }
+                "indicates" | "based-on" if self.contexts.contains_key(target) => {
+                    for ordinal in self.ordinals_of(source) {
+                        indicates.entry(ordinal).or_default().push(target);
                     }
                 }
                 "mitigates" | "remediates" | "investigates"
