@@ -390,7 +390,8 @@ fn describe_block(out: &mut String, block: &Block) {
     part(
         out,
         if block.enforce {
-            "Blocking: enforced at the firewall"
+            "Blocking: asked for, but this version blocks by 'watchpost block add' alone; events say what \
+             would be blocked"
         } else {
             "Blocking: a dry run; events say what would be blocked"
         },

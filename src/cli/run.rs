@@ -208,6 +208,13 @@ pub(super) fn run(arguments: &Arguments, colour: Colour) -> Result<Ended, Failur
             trouble: None,
         });
     }
+    if config.as_ref().is_some_and(|config| config.block.enforce) {
+        terminal::say(
+            "warning",
+            "[block] enforce = true: this version blocks nothing by itself; events say what would \
+             be blocked, and 'watchpost block add' blocks by hand",
+        );
+    }
     let taking = Mutex::new(taking);
     let (swaps, next): (Sender<Arc<Matcher>>, Receiver<Arc<Matcher>>) = unbounded();
     let replay = Replay {
