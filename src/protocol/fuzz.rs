@@ -12,6 +12,7 @@ use crate::protocol::Probe;
 use crate::protocol::Status;
 use crate::protocol::Wants;
 use crate::protocol::dhcp::client_names;
+use crate::protocol::dhcp::probe_v4;
 use crate::protocol::dns::DnsMessage;
 use crate::protocol::dns::NameBuffers;
 use crate::protocol::dns::probe_datagram;
@@ -248,7 +249,7 @@ pub(crate) fn dns_datagram(input: &[u8], seen: &mut dyn FnMut(&str)) {
 }
 
 /// Law: the names in a DHCP message are parts of it that do not overlap, and one that is cut
-/// short says the same up to there.
+/// short says the same up to there, as long as it is still taken for the same version.
 pub(crate) fn dhcp(input: &[u8], seen: &mut dyn FnMut(&str)) {
     // the first byte chooses the ports, by which DHCPv6 is known
     let Some((ports, payload)) = input.split_first() else {
@@ -265,6 +266,9 @@ pub(crate) fn dhcp(input: &[u8], seen: &mut dyn FnMut(&str)) {
     assert!(all.iter().all(|name| !name.is_empty()));
     seen(&format!("{is_client} {}", all.len().min(9)));
     for cut in (0..payload.len()).step_by(1 + payload.len() / 16) {
+        if probe_v4(&payload[..cut]) != probe_v4(payload) {
+            continue;
+        }
         let (_, before) = names(&payload[..cut]);
         assert!(all.starts_with(&before), "at {cut}: {before:?} of {all:?}");
     }
