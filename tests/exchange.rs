@@ -367,17 +367,17 @@ fn taxii_reply(taxii: &Mutex<Taxii>, asked: &Asked) -> Reply {
         let all: Vec<&str> = [MEDIA_TYPE, DATE].iter().chain(headers).copied().collect();
         answer(status, &all, value.to_string())
     };
-    let objects_path = format!("/root/collections/{COLLECTION}/objects/");
+    let objects_path = format!("/partners/collections/{COLLECTION}/objects/");
     let mut taxii = taxii.lock().unwrap();
     match (asked.method.as_str(), asked.path()) {
-        (_, "/taxii2/") => json(200, &[], json!({"title": "t", "api_roots": ["/root/"]})),
-        (_, "/root/") => json(
+        (_, "/taxii2/") => json(200, &[], json!({"title": "t", "api_roots": ["/partners/"]})),
+        (_, "/partners/") => json(
             200,
             &[],
             json!({"title": "r", "versions": ["application/taxii+json;version=2.1"],
                 "max_content_length": 1 << 20}),
         ),
-        (_, "/root/collections/") => json(
+        (_, "/partners/collections/") => json(
             200,
             &[],
             json!({"collections": [{"id": COLLECTION, "title": "Partners", "can_read": true,

@@ -90,7 +90,7 @@ impl Inbox {
             assert_eq!(path, objects_path());
             return self.take(asked);
         }
-        if path.starts_with("/root/status/") {
+        if path.starts_with("/partners/status/") {
             let polls = self.polls.fetch_add(1, Ordering::SeqCst);
             return match self.habit {
                 Habit::Forgets => page(404),

@@ -185,11 +185,11 @@ fn quirk_3_types_of_answers_are_read_with_patience() {
 #[test]
 fn quirk_4_addresses_end_with_a_slash_and_redirects_to_one_are_followed() {
     let server = serve(|_, _| taxii(200, &[], &json!({})));
-    for named in ["/taxii2", "/taxii2/", "/root", "/root/"] {
+    for named in ["/taxii2", "/taxii2/", "/partners", "/partners/"] {
         let collection = only_collection(&client_at(&server.url(named)));
         assert_eq!(
             collection.url().path(),
-            format!("/root/collections/{COLLECTION}/")
+            format!("/partners/collections/{COLLECTION}/")
         );
     }
     for asked in server.asked() {
@@ -220,16 +220,22 @@ fn quirk_5_api_roots_are_resolved_and_strangers_get_no_credentials() {
         assert!(asked.header("authorization").is_none());
         standard(asked, LENGTH).unwrap_or_else(|| page(404))
     });
-    let foreign = stranger.url("/root/");
+    let foreign = stranger.url("/partners/");
     let server = Server::start(move |asked, _| match asked.path() {
         "/taxii2/" => {
             let roots = json!([
-                "/root/", "../root", "/gone/", "/old/", foreign, "ftp://x/", 7
+                "/partners/",
+                "../partners",
+                "/gone/",
+                "/old/",
+                foreign,
+                "ftp://x/",
+                7
             ]);
             taxii(
                 200,
                 &[],
-                &json!({"title": "t", "default": "/root/", "api_roots": roots}),
+                &json!({"title": "t", "default": "/partners/", "api_roots": roots}),
             )
         }
         "/old/" => taxii(200, &[], &json!({"versions": ["taxii-2.0"]})),
@@ -264,7 +270,7 @@ fn quirk_6_collections_are_found_by_id_alias_or_title() {
         {"title": "without id"}, "nonsense", null,
     ]);
     let server = Server::start(move |asked, _| match asked.path() {
-        "/root/collections/" => taxii(200, &[], &json!({ "collections": listed })),
+        "/partners/collections/" => taxii(200, &[], &json!({ "collections": listed })),
         _ => standard(asked, LENGTH).unwrap(),
     });
     let client = client(&server);
@@ -293,7 +299,7 @@ fn quirk_6_collections_are_found_by_id_alias_or_title() {
     assert_eq!(server.asked().len(), asked);
     // no member, no collections
     let server = Server::start(|asked, _| match asked.path() {
-        "/root/collections/" => taxii(200, &[], &json!({})),
+        "/partners/collections/" => taxii(200, &[], &json!({})),
         _ => standard(asked, LENGTH).unwrap(),
     });
     assert!(

@@ -9,6 +9,7 @@ use crate::cli::terminal;
 use crate::exchange;
 use crate::exchange::LoadedSource;
 use crate::flow::table::SHARDS;
+use crate::indicator::Details;
 use crate::indicator::SourceReport;
 use crate::indicator::pattern;
 use crate::indicator::pattern::Comparison;
@@ -29,6 +30,7 @@ use crate::verdict::Rules;
 use crate::verdict::Subdomains;
 use clap::Args;
 use clap::ValueEnum;
+use hashbrown::HashMap;
 use serde_json::Value;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -38,6 +40,38 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
+
+/// Details kept at hand: some megabytes, far more indicators than are busy at a time.
+const MAX_EXPLAINED: usize = 4096;
+
+/// What the indicators of one set are: a busy one is looked up once, not at each match.
+pub(super) struct Explained {
+    set: Arc<IndicatorSet>,
+    details: HashMap<u32, Details>,
+}
+
+impl Explained {
+    pub(super) fn new(set: Arc<IndicatorSet>) -> Self {
+        Self {
+            set,
+            details: HashMap::new(),
+        }
+    }
+
+    pub(super) const fn set(&self) -> &Arc<IndicatorSet> {
+        &self.set
+    }
+
+    /// What the indicator of this number is.
+    pub(super) fn details(&mut self, ordinal: u32) -> &Details {
+        if self.details.len() >= MAX_EXPLAINED && !self.details.contains_key(&ordinal) {
+            self.details.clear();
+        }
+        self.details
+            .entry(ordinal)
+            .or_insert_with(|| self.set.details(ordinal))
+    }
+}
 use std::time::SystemTime;
 use std::time::UNIX_EPOCH;
 

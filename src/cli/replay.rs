@@ -7,8 +7,10 @@ use crate::cli::Ended;
 use crate::cli::Failure;
 use crate::cli::files;
 use crate::cli::intel;
+use crate::cli::intel::Explained;
 use crate::cli::rules;
 use crate::cli::sensor;
+use crate::cli::sensor::Sources;
 use crate::cli::sensor::Trust;
 use crate::cli::terminal;
 use crate::config::Config;
@@ -21,7 +23,6 @@ use crate::daemon::replay::Frames;
 use crate::daemon::replay::Replay;
 use crate::exchange::LoadedSource;
 use crate::flow::table::SHARDS;
-use crate::indicator::Details;
 use crate::matcher::Clock;
 use crate::matcher::Match;
 use crate::matcher::Matcher;
@@ -38,7 +39,6 @@ use crate::verdict::Action;
 use crate::verdict::Rules;
 use clap::Args;
 use clap::ValueEnum;
-use hashbrown::HashMap;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
@@ -51,9 +51,6 @@ use std::time::Instant;
 
 /// Who reports where nobody said.
 const DEFAULT_NAME: &str = "watchpost";
-
-/// Explanations kept at hand: a busy indicator is explained once, not at each match.
-const MAX_EXPLAINED: usize = 4096;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -71,21 +68,8 @@ pub(super) struct Arguments {
     /// Capture files, or folders of them, in order; - is standard input
     #[arg(required = true, value_name = "CAPTURE")]
     captures: Vec<PathBuf>,
-    /// STIX bundles, MISP events and feeds, lists, folders of them, or one compiled set
-    #[arg(
-        long,
-        required_unless_present = "config",
-        conflicts_with = "config",
-        num_args = 1..,
-        value_name = "SOURCE"
-    )]
-    intel: Vec<PathBuf>,
-    /// The configuration of a sensor: its rules, and what its exchanges gave last
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// The folder of what that sensor keeps, instead of the one that its configuration names
-    #[arg(long, requires = "config", value_name = "FOLDER")]
-    state: Option<PathBuf>,
+    #[command(flatten)]
+    sources: Sources,
     /// Put what matched into the sensor's outbox, for `watchpost exchange push` to send
     #[arg(long, requires = "config")]
     share: bool,
@@ -136,12 +120,13 @@ enum Validity {
 
 pub(super) fn run(arguments: Arguments, colour: Colour) -> Result<Ended, Failure> {
     check_standard_streams(&arguments)?;
-    if arguments.config.is_none() && (arguments.share || arguments.state.is_some()) {
+    if arguments.sources.config.is_none() && (arguments.share || arguments.sources.state.is_some())
+    {
         return Err(Failure::Usage(
             "--share and --state belong to a sensor: name its --config instead of --intel".into(),
         ));
     }
-    let sensor = match &arguments.config {
+    let sensor = match &arguments.sources.config {
         Some(path) => Some(Sensor::open(path, &arguments)?),
         None => None,
     };
@@ -172,7 +157,7 @@ pub(super) fn run(arguments: Arguments, colour: Colour) -> Result<Ended, Failure
             set: Arc::new(sensor::indicators(&sensor.config, &sensor.state)?),
             sources: Vec::new(),
         },
-        None => intel::load(&arguments.intel)?,
+        None => intel::load(&arguments.sources.intel)?,
     };
     let unusable = tell_sources(&loaded.sources, true);
     if !unusable.is_empty() && unusable.len() == loaded.sources.len() {
@@ -234,7 +219,7 @@ struct Sensor {
 
 impl Sensor {
     fn open(path: &Path, arguments: &Arguments) -> Result<Self, Failure> {
-        let config = sensor::load(path, arguments.state.as_deref())?;
+        let config = sensor::load(path, arguments.sources.state.as_deref())?;
         let state = sensor::open_shared(&config)?;
         let trust = Trust::of(&config, &state)?;
         let mut sharing = None;
@@ -268,7 +253,8 @@ impl Sensor {
 /// Standard input is read once, and standard output takes one kind of data.
 fn check_standard_streams(arguments: &Arguments) -> Result<(), Failure> {
     let is_standard = |path: &PathBuf| path.as_os_str() == "-";
-    if arguments.captures.iter().any(is_standard) && arguments.intel.iter().any(is_standard) {
+    if arguments.captures.iter().any(is_standard) && arguments.sources.intel.iter().any(is_standard)
+    {
         return Err(Failure::Usage(
             "-: standard input is either a capture or indicators; name a file for one of them"
                 .into(),
@@ -304,8 +290,8 @@ fn check_files(
         Input::StandardInput => None,
     });
     let inputs: Vec<&Path> = captures
-        .chain(arguments.intel.iter().map(PathBuf::as_path))
-        .chain(arguments.config.as_deref())
+        .chain(arguments.sources.intel.iter().map(PathBuf::as_path))
+        .chain(arguments.sources.config.as_deref())
         .chain(sensor.map(|sensor| sensor.config.sensor.state.as_path()))
         .chain(arguments.rules.as_deref())
         .collect();
@@ -398,8 +384,7 @@ struct Taker<'r> {
     rules: &'r Rules,
     /// `None`: indicators come from files.
     sensor: Option<Sensor>,
-    set: Arc<IndicatorSet>,
-    explained: HashMap<u32, Details>,
+    explained: Explained,
     events: Option<Output>,
     sightings: Option<Sightings>,
     summary: Summary,
@@ -432,8 +417,7 @@ impl<'r> Taker<'r> {
         Ok(Self {
             rules,
             sensor,
-            set,
-            explained: HashMap::new(),
+            explained: Explained::new(set),
             events,
             sightings: arguments.sightings.is_some().then(Sightings::new),
             summary: Summary::new(),
@@ -445,14 +429,7 @@ impl<'r> Taker<'r> {
     }
 
     fn take(&mut self, found: &Match) {
-        if !self.explained.contains_key(&found.indicator) {
-            if self.explained.len() >= MAX_EXPLAINED {
-                self.explained.clear();
-            }
-            self.explained
-                .insert(found.indicator, self.set.details(found.indicator));
-        }
-        let details = &self.explained[&found.indicator];
+        let details = self.explained.details(found.indicator);
         if details.id.is_empty() {
             // without its marking a match must go nowhere
             self.damaged = true;
@@ -501,7 +478,7 @@ impl<'r> Taker<'r> {
             .any(|path| path.as_os_str() == "-");
         if !arguments.quiet && !stdout_is_data {
             let style = terminal::style(colour);
-            let set = Arc::clone(&self.set);
+            let set = Arc::clone(self.explained.set());
             let table = self
                 .summary
                 .render(&mut |ordinal| set.details(ordinal), style);
@@ -510,7 +487,7 @@ impl<'r> Taker<'r> {
             terminal::print(&text).map_err(|e| Failure::Running(e.to_string()))?;
         }
         let shared = match &self.sensor {
-            Some(sensor) => sensor.share(&self.set),
+            Some(sensor) => sensor.share(self.explained.set()),
             None => Ok(()),
         };
         // each output is tried; the first failure is told
@@ -542,7 +519,7 @@ impl<'r> Taker<'r> {
         if let Some(name) = &arguments.sensor {
             reporter.name.clone_from(name);
         }
-        let set = Arc::clone(&self.set);
+        let set = Arc::clone(self.explained.set());
         let mut output = Output::create(path)?;
         sightings
             .write_bundle(

@@ -42,7 +42,7 @@ impl Place {
     }
 }
 
-/// Where indicators come from that are looked into: files, or the exchanges of a sensor.
+/// Where indicators come from: files, or the exchanges of a sensor.
 #[derive(Debug, Args)]
 pub(super) struct Sources {
     /// STIX bundles, MISP events and feeds, lists, folders of them, or one compiled set
@@ -53,13 +53,13 @@ pub(super) struct Sources {
         num_args = 1..,
         value_name = "SOURCE"
     )]
-    intel: Vec<PathBuf>,
+    pub(super) intel: Vec<PathBuf>,
     /// The configuration of a sensor: its rules, and what its exchanges gave last
     #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    pub(super) config: Option<PathBuf>,
     /// The folder of what that sensor keeps, instead of the one that its configuration names
     #[arg(long, requires = "config", value_name = "FOLDER")]
-    state: Option<PathBuf>,
+    pub(super) state: Option<PathBuf>,
 }
 
 /// Indicators with what decides about their matches.

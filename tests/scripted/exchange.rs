@@ -62,7 +62,7 @@ pub(crate) fn only_collection(client: &TaxiiClient) -> Collection {
 
 /// Where its objects are.
 pub(crate) fn objects_path() -> String {
-    format!("/root/collections/{COLLECTION}/objects/")
+    format!("/partners/collections/{COLLECTION}/objects/")
 }
 
 /// An answer as TAXII servers give it.
@@ -98,10 +98,10 @@ pub(crate) fn standard(asked: &Asked, max_content_length: u64) -> Option<Reply> 
         }
     }
     let resource = match asked.path() {
-        "/taxii2/" => json!({"title": "t", "default": "/root/", "api_roots": ["/root/"]}),
-        "/root/" => json!({"title": "r", "versions": [MEDIA_TYPE],
+        "/taxii2/" => json!({"title": "t", "default": "/partners/", "api_roots": ["/partners/"]}),
+        "/partners/" => json!({"title": "r", "versions": [MEDIA_TYPE],
             "max_content_length": max_content_length}),
-        "/root/collections/" => json!({"collections": [{"id": COLLECTION, "title": "Partners",
+        "/partners/collections/" => json!({"collections": [{"id": COLLECTION, "title": "Partners",
             "alias": "partners", "can_read": true, "can_write": true,
             "media_types": ["application/stix+json;version=2.1"]}]}),
         _ => return None,
