@@ -60,10 +60,16 @@
 //! What must hold for every input is said in files named `fuzz.rs` beside what
 //! takes the input; `fuzz`, a part of the tests, sees every floor and runs them.
 //!
-//! A new protocol is a file in [`protocol`] and a line in
-//! [`protocol::registry`]; a new format of indicators is a loader in
-//! [`exchange`] that feeds [`indicator::Intake`]; a new kind of value to look
-//! up is a [`matcher::set::KeyKind`].
+//! # Where new things go
+//!
+//! - A protocol: a file in [`protocol`] and a line in [`protocol::registry`]; what it shows of
+//!   interest is looked up in `sensor/observe`.
+//! - A format of indicators: a loader in [`exchange`] that feeds [`indicator::Intake`].
+//! - An exchange: a variant of [`config::Kind`] and its keys in [`config`], a client in
+//!   [`exchange`] over [`exchange::http`], and how it is asked and told in
+//!   [`daemon::exchange::pull`] and [`daemon::exchange::push`].
+//! - A firewall: an implementation of [`block::Backend`] in [`block`].
+//! - A kind of value to look up: a [`matcher::set::KeyKind`].
 
 // in the order of the floors
 pub mod octets;
