@@ -17,6 +17,7 @@ use rustix::event::Timespec;
 use rustix::event::poll;
 use std::os::fd::AsFd;
 use std::time::Duration;
+use std::time::Instant;
 
 /// How long frames may wait for others before they are looked at.
 pub const PATIENCE: Duration = Duration::from_millis(20);
@@ -24,8 +25,12 @@ pub const PATIENCE: Duration = Duration::from_millis(20);
 /// Bytes that the kernel keeps for each interface: a tenth of a second at 3 Gbit/s.
 const KERNEL_BUFFER: i32 = 32 << 20;
 
-/// Empty blocks between two attempts to open an interface that has gone: about a second.
-const RETRY_AFTER: u32 = 50;
+/// Time between two attempts to open an interface that has gone, however busy the others are.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// How often losses are counted: before a counter of 32 bits can wrap, which takes minutes at
+/// 10 Gbit/s, and no more often than a person wants to be told of them.
+const COUNT_EVERY: Duration = Duration::from_secs(60);
 
 /// What an interface is asked for.
 #[derive(Clone, Debug, Default)]
@@ -51,8 +56,6 @@ pub struct LiveError {
 pub struct LiveStats {
     /// Its name.
     pub interface: String,
-    /// Frames that reached us.
-    pub received: u64,
     /// Frames that the kernel dropped, since we did not keep up.
     pub dropped_by_kernel: u64,
     /// Frames that the interface dropped, where it tells.
@@ -62,21 +65,33 @@ pub struct LiveStats {
 /// Interfaces that are watched together.
 pub struct LiveCapture {
     interfaces: Vec<Interface>,
+    /// The interface that the next block begins with, so that a flood on one starves no other.
+    first: usize,
     options: LiveOptions,
+    /// When losses were last counted and told.
+    counted: Instant,
     /// What happened to interfaces and was not told yet.
     news: Vec<String>,
 }
 
 struct Interface {
-    name: String,
     /// `None`: it has gone, and is waited for.
     handle: Option<Capture<Active>>,
     link: u16,
-    /// Empty blocks since it went.
-    waited: u32,
-    /// Of handles that are closed, and of this one.
-    closed: LiveStats,
-    current: LiveStats,
+    /// When it went, or was last tried since.
+    tried: Instant,
+    /// Its name, and what it lost through all of its handles.
+    total: LiveStats,
+    /// Losses that are in the total and were not told yet.
+    untold: u64,
+    /// The counters of this handle, which wrap, as they were last read.
+    last: Counters,
+}
+
+#[derive(Default)]
+struct Counters {
+    kernel: u32,
+    interface: u32,
 }
 
 impl LiveCapture {
@@ -85,24 +100,27 @@ impl LiveCapture {
     /// # Errors
     /// When one of them cannot be opened, with what to do.
     pub fn open(names: &[String], options: LiveOptions) -> Result<Self, LiveError> {
+        let now = Instant::now();
         let mut interfaces = Vec::with_capacity(names.len());
         for name in names {
             let (handle, link) = open(name, &options)?;
             interfaces.push(Interface {
-                name: name.clone(),
                 handle: Some(handle),
                 link,
-                waited: 0,
-                closed: LiveStats {
+                tried: now,
+                total: LiveStats {
                     interface: name.clone(),
                     ..LiveStats::default()
                 },
-                current: LiveStats::default(),
+                untold: 0,
+                last: Counters::default(),
             });
         }
         Ok(Self {
             interfaces,
+            first: 0,
             options,
+            counted: now,
             news: Vec::new(),
         })
     }
@@ -115,14 +133,15 @@ impl LiveCapture {
         if block.bytes.len() < size {
             block.bytes.resize(size, 0);
         }
-        self.reopen();
-        let mut used = self.drain(block, 0);
-        if used == 0 && self.wait() {
-            used = self.drain(block, used);
+        let now = Instant::now();
+        self.reopen(now);
+        self.count(now);
+        if self.drain(block, now) == 0 && self.wait() {
+            self.drain(block, now);
         }
-        let idle = used == 0;
-        for interface in &mut self.interfaces {
-            interface.waited += u32::from(interface.handle.is_none() && idle);
+        self.first += 1;
+        if self.first >= self.interfaces.len() {
+            self.first = 0;
         }
     }
 
@@ -137,14 +156,7 @@ impl LiveCapture {
             .iter_mut()
             .map(|interface| {
                 interface.count();
-                let (closed, current) = (&interface.closed, &interface.current);
-                LiveStats {
-                    interface: interface.name.clone(),
-                    received: closed.received + current.received,
-                    dropped_by_kernel: closed.dropped_by_kernel + current.dropped_by_kernel,
-                    dropped_by_interface: closed.dropped_by_interface
-                        + current.dropped_by_interface,
-                }
+                interface.total.clone()
             })
             .collect()
     }
@@ -166,8 +178,10 @@ impl LiveCapture {
     }
 
     /// Takes what is there, until the block is full; gives the bytes that are used.
-    fn drain(&mut self, block: &mut Block, mut used: usize) -> usize {
-        for interface in &mut self.interfaces {
+    fn drain(&mut self, block: &mut Block, now: Instant) -> usize {
+        let mut used = 0;
+        let (later, sooner) = self.interfaces.split_at_mut(self.first);
+        for interface in sooner.iter_mut().chain(later) {
             let Some(handle) = &mut interface.handle else {
                 continue;
             };
@@ -198,8 +212,8 @@ impl LiveCapture {
                 used += length;
             };
             if let Some(error) = gone {
-                interface.close();
-                let name = &interface.name;
+                interface.close(now);
+                let name = &interface.total.interface;
                 self.news.push(format!(
                     "{name}: gone ({error}); waiting for it to come back"
                 ));
@@ -209,41 +223,73 @@ impl LiveCapture {
     }
 
     /// Tries interfaces that have gone.
-    fn reopen(&mut self) {
+    fn reopen(&mut self, now: Instant) {
         for interface in &mut self.interfaces {
-            if interface.handle.is_some() || interface.waited < RETRY_AFTER {
+            if interface.handle.is_some() || now.duration_since(interface.tried) < RETRY_AFTER {
                 continue;
             }
-            interface.waited = 0;
-            if let Ok((handle, link)) = open(&interface.name, &self.options) {
+            interface.tried = now;
+            let name = &interface.total.interface;
+            if let Ok((handle, link)) = open(name, &self.options) {
                 interface.handle = Some(handle);
                 interface.link = link;
-                self.news.push(format!("{}: back", interface.name));
+                self.news.push(format!("{name}: back"));
+            }
+        }
+    }
+
+    /// Counts losses and tells of them, when it is time.
+    fn count(&mut self, now: Instant) {
+        if now.duration_since(self.counted) < COUNT_EVERY {
+            return;
+        }
+        self.counted = now;
+        for interface in &mut self.interfaces {
+            interface.count();
+            let lost = std::mem::take(&mut interface.untold);
+            if lost > 0 {
+                let name = &interface.total.interface;
+                self.news.push(format!(
+                    "{name}: {lost} frames were lost in the last minute: more came than this \
+                     sensor could take"
+                ));
             }
         }
     }
 }
 
 impl Interface {
-    /// Reads the counters of the handle.
+    /// Adds what the handle lost since its counters were last read.
     fn count(&mut self) {
         if let Some(handle) = &mut self.handle
             && let Ok(stat) = handle.stats()
         {
-            self.current.received = u64::from(stat.received);
-            self.current.dropped_by_kernel = u64::from(stat.dropped);
-            self.current.dropped_by_interface = u64::from(stat.if_dropped);
+            let by_kernel = risen(self.last.kernel, stat.dropped);
+            let by_interface = risen(self.last.interface, stat.if_dropped);
+            self.total.dropped_by_kernel += by_kernel;
+            self.total.dropped_by_interface += by_interface;
+            self.untold += by_kernel + by_interface;
+            self.last = Counters {
+                kernel: stat.dropped,
+                interface: stat.if_dropped,
+            };
         }
     }
 
-    fn close(&mut self) {
+    fn close(&mut self, now: Instant) {
         self.count();
-        self.closed.received += self.current.received;
-        self.closed.dropped_by_kernel += self.current.dropped_by_kernel;
-        self.closed.dropped_by_interface += self.current.dropped_by_interface;
-        self.current = LiveStats::default();
+        self.last = Counters::default();
         self.handle = None;
-        self.waited = 0;
+        self.tried = now;
+    }
+}
+
+/// How far a counter of 32 bits rose. One that went back has not: an interface that is gone has
+/// lost nothing.
+fn risen(last: u32, now: u32) -> u64 {
+    match now.wrapping_sub(last) {
+        risen if risen <= u32::MAX / 2 => u64::from(risen),
+        _ => 0,
     }
 }
 
