@@ -115,11 +115,20 @@ pub fn networks() -> io::Result<Vec<IpNet>> {
         let network = address
             .zip(body.get(1))
             .and_then(|(address, bits)| IpNet::new(address, *bits).ok());
-        if let Some(network) = network.map(|network| network.trunc())
-            && out.len() < MOST
-            && !out.contains(&network)
+        // of a link with a peer it names the peer, and our own address beside it
+        let own = attributes
+            .value(LOCAL)
+            .and_then(address_in)
+            .map(IpNet::from);
+        for network in network
+            .map(|network| network.trunc())
+            .into_iter()
+            .chain(own)
         {
-            out.push(network);
+            let is_known = out.iter().any(|other| other.contains(&network));
+            if out.len() < MOST && !is_known {
+                out.push(network);
+            }
         }
     })?;
     Ok(out)
