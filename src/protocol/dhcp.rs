@@ -16,7 +16,7 @@ pub fn client_names(payload: &[u8], ports: (u16, u16), take: &mut dyn FnMut(&str
     if probe_v4(payload) == Probe::Certain {
         return names_v4(payload, take);
     }
-    is_v6(ports) && names_v6(payload, MAX_RELAYS, take).is_ok_and(|is_client| is_client)
+    is_v6(ports) && names_v6(payload, MAX_RELAYS, take)
 }
 
 /// Whether a datagram is DHCPv4, by its cookie.
@@ -75,30 +75,37 @@ fn is_v6((one, other): (u16, u16)) -> bool {
 }
 
 /// Whether the message is one of a client.
-fn names_v6(payload: &[u8], relays: usize, take: &mut dyn FnMut(&str)) -> Result<bool, ParseError> {
-    let mut input = Octets::new(payload);
-    let kind = input.u8("message type")?;
-    match kind {
-        RELAY_FORWARD => input.skip(33, "relay header")?,
-        _ if CLIENT_MESSAGES.contains(&kind) => input.skip(3, "transaction id")?,
-        _ => return Ok(false),
-    }
-    let mut is_client = kind != RELAY_FORWARD;
-    while !input.is_empty() {
-        let code = input.u16("option")?;
-        let length = usize::from(input.u16("option length")?);
-        let value = input.take(length, "option")?;
-        match code {
-            CLIENT_FQDN_V6 if kind != RELAY_FORWARD => {
-                take_labels(value.get(1..).unwrap_or_default(), take);
-            }
-            RELAY_MESSAGE if kind == RELAY_FORWARD && relays > 0 => {
-                is_client |= names_v6(value, relays - 1, take)?;
-            }
-            _ => {}
+fn names_v6(payload: &[u8], relays: usize, take: &mut dyn FnMut(&str)) -> bool {
+    let (is_relayed, header) = match payload.first() {
+        Some(&RELAY_FORWARD) => (true, RELAY_HEADER),
+        Some(kind) if CLIENT_MESSAGES.contains(kind) => (false, CLIENT_HEADER),
+        _ => return false,
+    };
+    let Some(options) = payload.get(header..) else {
+        return false;
+    };
+    let mut is_client = !is_relayed;
+    // what is cut short has given what it had
+    let _ = each_option_v6(&mut Octets::new(options), &mut |code, value| match code {
+        CLIENT_FQDN_V6 if !is_relayed => take_labels(value.get(1..).unwrap_or_default(), take),
+        RELAY_MESSAGE if is_relayed && relays > 0 => {
+            is_client |= names_v6(value, relays - 1, take);
         }
+        _ => {}
+    });
+    is_client
+}
+
+fn each_option_v6(
+    options: &mut Octets<'_>,
+    each: &mut dyn FnMut(u16, &[u8]),
+) -> Result<(), ParseError> {
+    while !options.is_empty() {
+        let code = options.u16("option")?;
+        let length = usize::from(options.u16("option length")?);
+        each(code, options.take(length, "option")?);
     }
-    Ok(is_client)
+    Ok(())
 }
 
 /// A name in text; senders may end it with a zero.
@@ -149,6 +156,12 @@ const END: u8 = 255;
 const ENCODED: u8 = 0x04;
 
 const RELAY_FORWARD: u8 = 12;
+
+/// Type, hops, two addresses (RFC 8415 section 9).
+const RELAY_HEADER: usize = 34;
+
+/// Type and transaction (RFC 8415 section 8).
+const CLIENT_HEADER: usize = 4;
 
 /// SOLICIT, REQUEST, CONFIRM, RENEW, REBIND, RELEASE, DECLINE, INFORMATION-REQUEST.
 const CLIENT_MESSAGES: [u8; 8] = [1, 3, 4, 5, 6, 8, 9, 11];
@@ -220,6 +233,13 @@ mod tests {
         let solicit = [&[1, 7, 7, 7][..], &option(39, b"\x01\x02pc\x01a\x00")].concat();
         assert_eq!(names(&solicit, ports), (true, vec!["pc.a".to_owned()]));
         assert_eq!(names(&solicit, (546, 53)), (false, Vec::new()));
+        // a byte too many, an option cut short: what came before them counts
+        for tail in [&[0][..], &[0, 1, 0, 9, 7]] {
+            let cut = [&solicit, tail].concat();
+            assert_eq!(names(&cut, ports).1, ["pc.a"], "{tail:?}");
+            let relayed = [&[12; 34][..], &option(9, &cut), tail].concat();
+            assert_eq!(names(&relayed, (547, 547)).1, ["pc.a"], "{tail:?}");
+        }
         let partial = [&[3, 7, 7, 7][..], &option(39, b"\x01\x02pc")].concat();
         assert_eq!(names(&partial, ports), (true, vec!["pc".to_owned()]));
         let advertise = [&[2, 7, 7, 7][..], &option(39, b"\x01\x02pc")].concat();
