@@ -6,16 +6,27 @@
 
 use super::http::Client;
 use super::http::Fetched;
+use super::http::HttpCause;
 use super::http::HttpError;
 use super::http::Response;
 use super::http::Url;
 use super::http::Validators;
 use super::misp::is_uuid;
+use super::tally::show;
 use crate::time::Timestamp;
 use serde::Deserialize;
+use serde::Deserializer;
+use serde::de::IgnoredAny;
+use serde::de::MapAccess;
+use serde::de::SeqAccess;
+use serde::de::Visitor;
+use serde_json::Map;
 use serde_json::Value;
 use serde_json::json;
+use sha2::Digest as _;
+use sha2::Sha256;
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// Events of one page: some hundred attributes each make a few megabytes.
 const PAGE: u32 = 50;
@@ -85,7 +96,7 @@ pub enum SightingKind {
 pub enum Told {
     /// The instance has it.
     Accepted,
-    /// It will not take it; its words.
+    /// It will not take it; its words, as an error shows them.
     Refused(String),
 }
 
@@ -119,7 +130,7 @@ impl MispServer {
     ) -> Result<(), E> {
         let url = self.action("events", "restSearch")?;
         let mut left = limit;
-        let mut before = Vec::new();
+        let mut before = None;
         for page in 1..=MOST_PAGES {
             let mut body = search.body();
             body["limit"] = PAGE.into();
@@ -131,11 +142,12 @@ impl MispServer {
                 return Ok(());
             }
             // an instance that does not know pages answers each with the same
-            if bytes == before {
+            let digest = Sha256::digest(&bytes);
+            if before.as_ref() == Some(&digest) {
                 return Ok(());
             }
             take(&bytes, events)?;
-            before = bytes;
+            before = Some(digest);
         }
         let what = format!("it has more than {MOST_PAGES} pages: narrow the query");
         Err(HttpError::unexpected(&url, what).into())
@@ -187,17 +199,12 @@ impl MispServer {
             "source": source,
             "timestamp": at.as_nanos() / 1_000_000_000,
         });
-        let answer = match self.post(&url, &body) {
-            Ok(response) => response.expect_json()?.bytes(LARGEST_ANSWER)?,
-            Err(error) => return judge(error),
-        };
-        let answer: Answer = serde_json::from_slice(&answer)
-            .map_err(|e| HttpError::unexpected(&url, format!("no answer of a MISP: {e}")))?;
-        match answer.errors {
-            Some(errors) => Ok(Told::Refused(
-                answer.message.unwrap_or_else(|| errors.to_string()),
-            )),
-            None => Ok(Told::Accepted),
+        match self.post(&url, &body) {
+            Ok(response) => {
+                let answer = response.expect_json()?.bytes(LARGEST_ANSWER)?;
+                judge_answer(&url, &answer)
+            }
+            Err(error) => judge(error),
         }
     }
 
@@ -216,55 +223,122 @@ impl MispServer {
 }
 
 /// A refusal of a sighting itself is final; one of who asks may be mended, and anything else pass.
+/// Only MISP's own words refuse: a proxy in front of it says 404 as well, while MISP is down.
 fn judge(error: HttpError) -> Result<Told, HttpError> {
-    match error.status() {
-        Some(400 | 404 | 405 | 422) => Ok(Told::Refused(error.to_string())),
-        // "Could not add sighting": nobody may see the attribute any more
-        Some(403)
-            if error
-                .to_string()
-                .to_ascii_lowercase()
-                .contains("add sighting") =>
-        {
-            Ok(Told::Refused(error.to_string()))
-        }
-        _ => Err(error),
+    let HttpCause::Status { code, said, .. } = &error.cause else {
+        return Err(error);
+    };
+    let is_final = match code {
+        400 | 404 | 405 | 422 => true,
+        // "Could not add Sighting": nobody may see the attribute any more
+        403 => said.to_ascii_lowercase().contains("add sighting"),
+        _ => false,
+    };
+    let answer: Option<Answer> = serde_json::from_str(said).ok().filter(|_| is_final);
+    match answer.as_ref().and_then(words_of) {
+        Some(words) => Ok(Told::Refused(format!("status {code}: {words}"))),
+        None => Err(error),
     }
 }
 
-#[derive(Deserialize)]
-struct Answer {
-    errors: Option<Value>,
-    message: Option<String>,
+/// What an answer of status 2xx says of a sighting.
+///
+/// MISP's `SightingsController::add` gives the sighting, or in older versions a message or whether
+/// it was saved; what it refuses may have status 200 and a message alone.
+fn judge_answer(url: &Url, answer: &[u8]) -> Result<Told, HttpError> {
+    let answer: Answer = serde_json::from_slice(answer).map_err(|e| not_misp(url, &e))?;
+    let has = |name: &str| answer.get(name).is_some_and(|value| !value.is_null());
+    let denies = |name: &str| answer.get(name).and_then(Value::as_bool) == Some(false);
+    let message = answer.get("message").and_then(Value::as_str);
+    let could_not = message.is_some_and(|m| m.to_ascii_lowercase().contains("could not add"));
+    if has("errors") || denies("saved") || denies("success") || (could_not && !has("Sighting")) {
+        let words = words_of(&answer);
+        return Ok(Told::Refused(
+            words.unwrap_or_else(|| "it does not say why".into()),
+        ));
+    }
+    match ["Sighting", "message", "saved", "success"]
+        .into_iter()
+        .any(has)
+    {
+        true => Ok(Told::Accepted),
+        false => Err(not_misp(url, &"it says nothing of the sighting")),
+    }
+}
+
+/// An answer that is no page of events: an object, and nothing else.
+type Answer = Map<String, Value>;
+
+/// MISP's words in an answer, as an error shows them; `None`: there are none.
+fn words_of(answer: &Answer) -> Option<String> {
+    ["message", "errors", "name"]
+        .into_iter()
+        .filter_map(|name| answer.get(name))
+        .filter(|value| !value.is_null())
+        .map(text_of)
+        .find(|words| !words.is_empty())
+        .map(|words| show(&words))
+}
+
+/// What is wrong with an answer may quote it, at any length.
+fn not_misp(url: &Url, what: &dyn fmt::Display) -> HttpError {
+    let what = format!("no answer of a MISP: {}", show(&what.to_string()));
+    HttpError::unexpected(url, what)
 }
 
 /// Events of an answer to a search, without reading them.
 fn count_events(url: &Url, bytes: &[u8]) -> Result<u64, HttpError> {
     #[derive(Deserialize)]
     struct Page {
-        response: Option<Response>,
-        errors: Option<Value>,
-        message: Option<String>,
+        response: Option<EventCount>,
+        errors: Option<IgnoredAny>,
     }
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Response {
-        Events(Vec<serde::de::IgnoredAny>),
-        Event(serde::de::IgnoredAny),
-    }
-    let page: Page = serde_json::from_slice(bytes)
-        .map_err(|e| HttpError::unexpected(url, format!("no answer of a MISP: {e}")))?;
+    let page: Page = serde_json::from_slice(bytes).map_err(|e| not_misp(url, &e))?;
     match (page.response, page.errors) {
-        (_, Some(errors)) => {
-            let message = page.message.unwrap_or_else(|| errors.to_string());
-            Err(HttpError::unexpected(url, message))
+        (_, Some(_)) => {
+            // as values, a page takes many times its size
+            let answer: Option<Answer> = Some(bytes)
+                .filter(|bytes| bytes.len() as u64 <= LARGEST_ANSWER)
+                .and_then(|bytes| serde_json::from_slice(bytes).ok());
+            let words = answer.as_ref().and_then(words_of);
+            let words = words.unwrap_or_else(|| "it answers with errors".into());
+            Err(HttpError::unexpected(url, words))
         }
-        (Some(Response::Events(events)), None) => Ok(events.len() as u64),
-        (Some(Response::Event(_)), None) => Ok(1),
-        (None, None) => Err(HttpError::unexpected(
-            url,
-            "no answer of a MISP: no `response`",
-        )),
+        (Some(EventCount(events)), None) => Ok(events),
+        (None, None) => Err(not_misp(url, &"no `response`")),
+    }
+}
+
+/// How many events `response` has: a list of them, or one. An untagged enum would keep all of it
+/// as serde's `Content`, many times its size.
+struct EventCount(u64);
+
+impl<'de> Deserialize<'de> for EventCount {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Counter;
+
+        impl<'de> Visitor<'de> for Counter {
+            type Value = EventCount;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of events, or an event")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<EventCount, A::Error> {
+                let mut events = 0;
+                while list.next_element::<IgnoredAny>()?.is_some() {
+                    events += 1;
+                }
+                Ok(EventCount(events))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut event: A) -> Result<EventCount, A::Error> {
+                while event.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(EventCount(1))
+            }
+        }
+
+        deserializer.deserialize_any(Counter)
     }
 }
 
@@ -308,8 +382,11 @@ impl MispFeed {
         };
         let validators = response.validators();
         let bytes = response.bytes(LARGEST_MANIFEST)?;
-        let manifest: BTreeMap<String, ManifestEntry> = serde_json::from_slice(&bytes)
-            .map_err(|e| HttpError::unexpected(&url, format!("no manifest of a feed: {e}")))?;
+        let manifest: BTreeMap<String, ManifestEntry> =
+            serde_json::from_slice(&bytes).map_err(|e| {
+                let what = format!("no manifest of a feed: {}", show(&e.to_string()));
+                HttpError::unexpected(&url, what)
+            })?;
         // a uuid becomes part of an address
         let events = manifest
             .into_iter()
@@ -384,5 +461,118 @@ fn text_of(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url() -> Url {
+        Url::parse("https://misp.example/sightings/add").unwrap()
+    }
+
+    fn refusal(code: u16, said: &str) -> Result<Told, HttpError> {
+        let cause = HttpCause::Status {
+            code,
+            retry_after: None,
+            said: said.to_owned(),
+        };
+        judge(HttpError::new(&url(), cause))
+    }
+
+    #[test]
+    fn only_words_of_a_misp_refuse_for_good() {
+        let refused = |code, said, words: &str| {
+            assert_eq!(refusal(code, said).unwrap(), Told::Refused(words.into()));
+        };
+        let name = r#"{"saved":false,"name":"Could not add Sighting","errors":"unknown"}"#;
+        refused(403, name, "status 403: unknown");
+        refused(
+            404,
+            r#"{"message":"Invalid\n"}"#,
+            r"status 404: Invalid\u{a}",
+        );
+        refused(405, r#"{"name":"No"}"#, "status 405: No");
+        for (code, said) in [
+            (404, ""),
+            (404, "<html>404 Not Found</html>"),
+            (405, r#""no""#),
+            (400, r#"{"status":"down"}"#),
+            (422, r#"{"message":null}"#),
+            (403, r#"{"name":"Authentication failed.","message":"no"}"#),
+            (500, r#"{"message":"no"}"#),
+        ] {
+            let error = refusal(code, said).unwrap_err();
+            assert_eq!(error.status(), Some(code), "{said}");
+        }
+    }
+
+    #[test]
+    fn only_what_a_misp_answers_is_accepted() {
+        let judged = |answer: &str| judge_answer(&url(), answer.as_bytes());
+        for answer in [
+            r#"{"Sighting":{"id":"1"}}"#,
+            r#"{"message":"1 sighting successfully added."}"#,
+            r#"{"saved":true,"success":true,"name":"1 sighting added.","errors":null}"#,
+            r#"{"saved":true,"success":"1 sighting  added."}"#,
+        ] {
+            assert_eq!(judged(answer).unwrap(), Told::Accepted, "{answer}");
+        }
+        for (answer, words) in [
+            (
+                r#"{"message":"Could not add the Sighting. Reason: none"}"#,
+                "Could not add the Sighting. Reason: none",
+            ),
+            (r#"{"saved":true,"errors":["none"]}"#, r#"["none"]"#),
+            (r#"{"saved":false}"#, "it does not say why"),
+        ] {
+            assert_eq!(judged(answer).unwrap(), Told::Refused(words.into()));
+        }
+        for answer in [
+            "{}",
+            r#"{"status":"ok"}"#,
+            "[]",
+            "1",
+            r#"{"Sighting":null}"#,
+        ] {
+            let error = judged(answer).unwrap_err().to_string();
+            assert!(error.contains("no answer of a MISP"), "{answer}: {error}");
+        }
+    }
+
+    #[test]
+    fn hostile_words_are_shown_short() {
+        let long = "x\\u001b".repeat(100_000);
+        let answer = format!(r#"{{"errors":"{long}"}}"#);
+        let Told::Refused(words) = judge_answer(&url(), answer.as_bytes()).unwrap() else {
+            panic!("it is accepted");
+        };
+        assert!(words.len() < 2_000 && !words.contains('\u{1b}'), "{words}");
+        let page = format!(r#"{{"response":"{long}"}}"#);
+        let error = count_events(&url(), page.as_bytes()).unwrap_err();
+        assert!(error.to_string().len() < 2_000);
+    }
+
+    #[test]
+    fn events_are_counted() {
+        let count = |page: &str| count_events(&url(), page.as_bytes());
+        for (page, events) in [
+            (r#"{"response":[]}"#, 0),
+            (r#"{"response":[{"Event":{}},{"Event":{"a":[1]}}]}"#, 2),
+            (r#"{"response":{"Attribute":[]}}"#, 1),
+        ] {
+            assert_eq!(count(page).unwrap(), events, "{page}");
+        }
+        for (page, what) in [
+            (r#"{"response":[],"errors":["no"]}"#, r#"["no"]"#),
+            (r#"{"message":"no","errors":{}}"#, "no"),
+            (r#"{"response":null}"#, "no `response`"),
+            (r#"{"response":1}"#, "a list of events, or an event"),
+            (r#"{"response":[1}"#, "no answer of a MISP"),
+        ] {
+            let error = count(page).unwrap_err().to_string();
+            assert!(error.contains(what), "{error}");
+        }
     }
 }
