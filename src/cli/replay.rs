@@ -246,7 +246,10 @@ impl Sensor {
         let put = outbox::put(&state, &planned, intel::now())
             .map_err(|e| Failure::Running(e.to_string()))?;
         terminal::say("note", &put.to_string());
-        Ok(())
+        match put.refused {
+            None => Ok(()),
+            Some((count, full)) => Err(Failure::Running(format!("{count} sightings: {full}"))),
+        }
     }
 }
 

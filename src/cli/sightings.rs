@@ -418,7 +418,12 @@ pub(super) fn refute(arguments: &RefuteArguments) -> Result<Ended, Failure> {
         printable(&details.id)
     ))
     .map_err(|e| fail(&e))?;
-    Ok(Ended::Done)
+    match put.refused {
+        None => Ok(Ended::Done),
+        Some((_, full)) => Err(Failure::Running(format!(
+            "the exchange is not told: {full}"
+        ))),
+    }
 }
 
 /// The indicator of an id.

@@ -116,7 +116,7 @@ impl<'a> ExchangeLoop<'a> {
                 }
                 self.key = key;
             }
-            // it is being written: the next turn sees it
+            // what is kept has changed since it was made: the next child makes it anew
             Ok(None) => {}
             Err(error) => terminal::say("warning", &error.to_string()),
         }

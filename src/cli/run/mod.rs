@@ -230,7 +230,7 @@ pub(super) fn run(arguments: &Arguments, colour: Colour) -> Result<Ended, Failur
     counted.indicators.loaded = matching.load(Ordering::Relaxed);
     lock(&taking).finish();
     if let Some(mut keeper) = keeper {
-        keeper.turn(&taking, intel::now());
+        keeper.finish(&taking, intel::now());
     }
     let taking = taking.into_inner().unwrap_or_else(PoisonError::into_inner);
     let (waiting, by_verdict) = taking.into_counts();

@@ -13,6 +13,7 @@ use crate::daemon::exchange::share::Sharing;
 use crate::matcher::Match;
 use crate::matcher::set::IndicatorSet;
 use crate::report::event::write_event;
+use crate::store::MAX_PENDING;
 use crate::time::Timestamp;
 use crate::verdict::Action;
 use crate::verdict::Rules;
@@ -33,7 +34,7 @@ pub(super) struct Taking {
     explained: Option<Explained>,
     /// `None`: nothing is shared.
     sharing: Option<Sharing>,
-    /// Sightings that the outbox has not taken yet.
+    /// Sightings that the outbox has not taken yet, at most as many as it could hold.
     planned: Vec<Planned>,
     /// When what is gathered goes to the outbox.
     window_ends: Timestamp,
@@ -101,14 +102,19 @@ impl Taking {
         }
     }
 
-    /// Ends the window when it is over. Gives the sightings that are to go to the outbox.
-    pub(super) fn turn(&mut self, now: Timestamp) -> Vec<Planned> {
+    /// Ends the window when it is over. Whether sightings are to go to the outbox.
+    pub(super) fn turn(&mut self, now: Timestamp) -> bool {
         if let Some(config) = &self.config
             && now >= self.window_ends
         {
             self.window_ends = now + config.privacy.window;
             self.gather();
         }
+        !self.planned.is_empty()
+    }
+
+    /// The sightings that are to go to the outbox.
+    pub(super) fn leaving(&self) -> Vec<Planned> {
         self.planned.clone()
     }
 
@@ -136,7 +142,16 @@ impl Taking {
             return;
         };
         let planned = sharing.plan(&mut |ordinal| explained.set().details(ordinal));
-        self.planned.extend(planned);
+        let found = planned.len();
+        let room = MAX_PENDING.saturating_sub(self.planned.len());
+        self.planned.extend(planned.into_iter().take(room));
+        if found > room {
+            let lost = found - room;
+            terminal::say(
+                "warning",
+                &format!("{lost} sightings are lost: {MAX_PENDING} wait for the outbox already"),
+            );
+        }
         match Sharing::new(config) {
             Ok(new) => *sharing = new,
             Err(error) => {

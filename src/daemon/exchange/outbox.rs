@@ -20,12 +20,15 @@ pub struct PutReport {
     pub known: u64,
     /// By exchange and reason: what does not go there.
     pub held: BTreeMap<(String, String), u64>,
+    /// Parcels that found no room, and what is full; `None`: all did.
+    pub refused: Option<(u64, String)>,
 }
 
-/// Puts what was planned and is not held into the outbox; durable when this returns.
+/// Puts what was planned and is not held into the outbox; durable when this returns. What finds no
+/// room there is counted: it would find none later either.
 ///
 /// # Errors
-/// When the outbox takes no more; what was put before stays.
+/// When the outbox cannot be read or written; what was put before stays.
 pub fn put(state: &State, planned: &[Planned], now: Timestamp) -> Result<PutReport, StoreError> {
     let mut outbox = state.outbox()?;
     let mut report = PutReport::default();
@@ -35,9 +38,14 @@ pub fn put(state: &State, planned: &[Planned], now: Timestamp) -> Result<PutRepo
             *report.held.entry(key).or_default() += 1;
             continue;
         }
-        match outbox.put(&one.parcel(now))? {
-            Put::New => *report.new.entry(one.exchange.clone()).or_default() += 1,
-            Put::Known => report.known += 1,
+        match outbox.put(&one.parcel(now)) {
+            Ok(Put::New) => *report.new.entry(one.exchange.clone()).or_default() += 1,
+            Ok(Put::Known) => report.known += 1,
+            Err(full @ StoreError::Full { .. }) => {
+                let (count, _) = report.refused.get_or_insert_with(|| (0, full.to_string()));
+                *count += 1;
+            }
+            Err(error) => return Err(error),
         }
     }
     outbox.sync(now)?;
