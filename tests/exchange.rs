@@ -441,6 +441,74 @@ fn taxii_reply(taxii: &Mutex<Taxii>, asked: &Asked) -> Reply {
     }
 }
 
+/// One of two API roots fails: what its collections gave before goes on matching, whatever the
+/// other says; once it is plain that it has none any more, they are forgotten.
+#[test]
+fn a_root_that_fails_takes_nothing_with_it() {
+    let failing = Arc::new(Mutex::new(Some(200)));
+    let status = Arc::clone(&failing);
+    let server = Server::start(move |asked, _| {
+        let json = |status, value: Value| answer(status, &[MEDIA_TYPE, DATE], value.to_string());
+        let (root, rest) = asked.path().split_at(asked.path().len().min(3));
+        let number = if root == "/a/" { 1 } else { 2 };
+        let collection = COLLECTION.replace("91a7b528", &format!("91a7b52{number}"));
+        let status = *status.lock().unwrap();
+        match (root, rest, status) {
+            ("/ta", "xii2/", Some(_)) => {
+                json(200, json!({"title": "t", "api_roots": ["/a/", "/b/"]}))
+            }
+            ("/ta", "xii2/", None) => json(200, json!({"title": "t", "api_roots": ["/a/"]})),
+            ("/b/", _, Some(status)) if status != 200 => json(status, json!({"title": "no"})),
+            (_, "", _) => json(
+                200,
+                json!({"title": "r", "max_content_length": 1 << 20,
+                "versions": ["application/taxii+json;version=2.1"]}),
+            ),
+            (_, "collections/", _) => json(
+                200,
+                json!({"collections": [
+                {"id": collection, "title": root, "can_read": true, "can_write": false}]}),
+            ),
+            _ => json(
+                200,
+                json!({"objects": [{
+                    "type": "indicator", "spec_version": "2.1",
+                    "id": format!("indicator--{collection}"),
+                    "created": "2026-11-01T00:00:00Z", "modified": "2026-11-01T00:00:00Z",
+                    "pattern_type": "stix", "valid_from": "2026-11-01T00:00:00Z",
+                    "pattern": format!("[ipv4-addr:value = '198.18.0.{number}']"),
+                }]}),
+            ),
+        }
+    });
+    let folder = sensor(&format!(
+        "kind = 'taxii'\nurl = '{}'",
+        server.url("/taxii2/")
+    ));
+    let kept = || {
+        let pulled = folder.run("exchange pull --config wp.toml");
+        let status = folder.run("exchange status --config wp.toml --json").json();
+        let collections = status["exchanges"][0]["collections"].as_array().unwrap();
+        let indicators = |c: &Value| c["indicators"].as_u64().unwrap_or_default();
+        (
+            collections.iter().map(indicators).sum::<u64>(),
+            pulled.out + &pulled.err,
+        )
+    };
+    assert_eq!(kept().0, 2);
+    *failing.lock().unwrap() = Some(403);
+    let (indicators, told) = kept();
+    assert_eq!(indicators, 2, "{told}");
+    assert!(
+        told.contains("403") && !told.contains("forgotten"),
+        "{told}"
+    );
+    *failing.lock().unwrap() = None;
+    let (indicators, told) = kept();
+    assert_eq!(indicators, 1, "{told}");
+    assert!(told.contains("forgotten"), "{told}");
+}
+
 /// Pulls, replays and pushes in a row, over and over, killed at any moment: in the end the
 /// exchange has each sighting, and nothing was skipped on the way in.
 #[test]

@@ -46,6 +46,7 @@ pub use source::Unknown;
 pub use source::kind_of;
 pub use source::load_reader;
 pub use source::source_files;
+pub(crate) use tally::shorten;
 pub use trust::Trusted;
 pub(crate) use value::Value as ListedValue;
 pub use window::Position;

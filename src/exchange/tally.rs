@@ -144,7 +144,7 @@ impl Tally {
 pub(super) const LONGEST_SHOWN: usize = 120;
 
 /// At most `longest` characters of `text`, and an ellipsis where more are left out.
-pub(super) fn shorten(text: &str, longest: usize) -> String {
+pub(crate) fn shorten(text: &str, longest: usize) -> String {
     match text.char_indices().nth(longest) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text.to_owned(),

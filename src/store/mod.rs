@@ -25,6 +25,7 @@ mod tests;
 
 pub use outbox::Counts;
 pub use outbox::Due;
+pub use outbox::LONGEST_PAUSE;
 pub use outbox::MAX_PENDING;
 pub use outbox::MAX_PENDING_BYTES;
 pub use outbox::Outbox;

@@ -12,11 +12,15 @@ use crate::time::Timestamp;
 use serde::Deserialize;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
 /// Parcels that may wait: at one a minute and indicator, weeks of a quarrel with an exchange.
 pub const MAX_PENDING: usize = 200_000;
+
+/// The longest that a parcel is put off: one an hour is no burden to an exchange.
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
 
 /// Their bytes: a sighting with fifty observations has some 50 KB, most have a tenth.
 pub const MAX_PENDING_BYTES: u64 = 2 << 30;
@@ -215,17 +219,28 @@ impl Outbox {
         Ok(Put::New)
     }
 
-    /// Parcels of an exchange that can be tried, the one that waits longest first, at most so many.
+    /// Parcels of an exchange that can be tried, the one that waits longest first, at most so many;
+    /// those in `tried` are passed over.
     ///
     /// # Errors
     /// When a body cannot be read.
-    pub fn due(&self, exchange: &str, now: Timestamp, most: usize) -> Result<Vec<Due>, StoreError> {
+    pub fn due(
+        &self,
+        exchange: &str,
+        now: Timestamp,
+        most: usize,
+        tried: &HashSet<String>,
+    ) -> Result<Vec<Due>, StoreError> {
+        // one that is further off was put off by a clock that went wrong
+        let furthest = now + LONGEST_PAUSE;
         let mut waiting: Vec<(Timestamp, &str)> = self
             .of(exchange)
             .filter_map(|(id, entry)| match entry {
                 Entry::Pending {
                     queued, next_due, ..
-                } if *next_due <= now => Some((*queued, id)),
+                } if (*next_due <= now || *next_due > furthest) && !tried.contains(id) => {
+                    Some((*queued, id))
+                }
                 _ => None,
             })
             .collect();

@@ -296,6 +296,10 @@ impl SourceStore {
                 .mode(0o700)
                 .create(&self.folder)?;
             let body = serde_json::to_vec(&manifest)?;
+            // a longer one could not be read again, and all that it names would be lost
+            if body.len() as u64 > MAX_MANIFEST / 2 {
+                return Err(io::ErrorKind::FileTooLarge.into());
+            }
             let checksum = crc32fast::hash(&body);
             let header = format!("{MAGIC} {VERSION} {checksum:08x}\n");
             replace(&path, &[header.as_bytes(), &body, b"\n"])
@@ -409,7 +413,7 @@ impl Staged<Staging<'_>> {
             documents: finished.documents,
             checksum: finished.checksum,
         };
-        manifest.next += 1;
+        manifest.next = manifest.next.saturating_add(1);
         manifest.cursor = cursor;
         let mut dropped = Vec::new();
         if staging.mode == Mode::Replace {
@@ -462,7 +466,7 @@ fn merge_small(store: &mut SourceStore) -> Result<(), StoreError> {
             }
         };
         let mut manifest = store.manifest.clone();
-        manifest.next += 1;
+        manifest.next = manifest.next.saturating_add(1);
         manifest.segments.truncate(manifest.segments.len() - 2);
         manifest.segments.push(Segment {
             file: name,
@@ -571,7 +575,7 @@ fn read_manifest(path: &Path) -> Result<Option<Manifest>, Unreadable> {
     }
 }
 
-/// Bytes of the longest manifest.
+/// Bytes of the longest manifest that is read: a thousand times what one comes to.
 const MAX_MANIFEST: u64 = 16 << 20;
 
 /// A name for a folder: what is readable of both names, and what tells them apart from others.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::time::Timestamp;
+use std::collections::HashSet;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::process::Stdio;
@@ -107,6 +108,44 @@ fn segments_stay_few_and_in_order() {
 }
 
 #[test]
+fn no_parcel_is_put_off_for_good_and_none_is_due_twice_in_a_push() {
+    let folder = Folder::new();
+    let state = State::open(&folder.0).unwrap();
+    let mut outbox = state.outbox().unwrap();
+    let now = Timestamp::from_parts(1_000, 0);
+    for id in ["far", "soon"] {
+        outbox.put(&parcel("ec3", id)).unwrap();
+    }
+    let soon = now + LONGEST_PAUSE;
+    outbox.attempted("ec3", "soon", soon, "no").unwrap();
+    // a clock was ahead by years
+    let far = soon + LONGEST_PAUSE * 24 * 365;
+    outbox.attempted("ec3", "far", far, "no").unwrap();
+    let due = |now, tried: &[&str]| {
+        let tried = tried.iter().map(ToString::to_string).collect();
+        let due = outbox.due("ec3", now, 1, &tried).unwrap();
+        due.into_iter().map(|due| due.parcel.id).collect::<Vec<_>>()
+    };
+    assert_eq!(due(now, &[]), ["far"]);
+    assert!(due(now, &["far"]).is_empty());
+    // those that were tried take no other's place
+    assert_eq!(due(Timestamp::MAX, &["far"]), ["soon"]);
+    assert!(due(Timestamp::MAX, &["far", "soon"]).is_empty());
+}
+
+#[test]
+fn a_manifest_that_could_not_be_read_again_is_not_written() {
+    let folder = Folder::new();
+    let pulls = State::open_sources(&folder.0).unwrap();
+    let mut store = pulls.source("ec3", "").unwrap();
+    append(&mut store, &["a document"], "cursor");
+    let long = "x".repeat(32 << 20);
+    assert!(store.note(|meta| meta.last_error = Some(long)).is_err());
+    assert_eq!(read_all(&store), ["a document"]);
+    assert_eq!(read_all(&pulls.source("ec3", "").unwrap()), ["a document"]);
+}
+
+#[test]
 fn parcels_are_put_once_and_settled_once() {
     let folder = Folder::new();
     let state = State::open(&folder.0).unwrap();
@@ -117,15 +156,21 @@ fn parcels_are_put_once_and_settled_once() {
     assert_eq!(outbox.put(&parcel("misp", "a")).unwrap(), Put::New);
     assert_eq!(outbox.put(&parcel("ec3", "b")).unwrap(), Put::New);
     outbox.attempted("ec3", "a", at(10, 0), "no route").unwrap();
-    assert_eq!(ids(&outbox.due("ec3", at(9, 0), 9).unwrap()), ["b"]);
-    let due = outbox.due("ec3", at(10, 0), 9).unwrap();
+    assert_eq!(
+        ids(&outbox.due("ec3", at(9, 0), 9, &HashSet::new()).unwrap()),
+        ["b"]
+    );
+    let due = outbox.due("ec3", at(10, 0), 9, &HashSet::new()).unwrap();
     assert_eq!(ids(&due), ["a", "b"]);
     assert_eq!(due[0].parcel, parcel("ec3", "a"));
     assert_eq!(
         (due[0].attempts, due[0].last_error.as_deref()),
         (1, Some("no route"))
     );
-    assert_eq!(ids(&outbox.due("ec3", at(10, 0), 1).unwrap()), ["a"]);
+    assert_eq!(
+        ids(&outbox.due("ec3", at(10, 0), 1, &HashSet::new()).unwrap()),
+        ["a"]
+    );
     let refused = Outcome::Refused {
         reason: "no".into(),
     };
@@ -177,7 +222,7 @@ fn a_journal_grows_small_again() {
     assert!(length < 200_000, "{length}");
     outbox.put(&parcel("ec3", "after")).unwrap();
     for opened in [outbox, state.outbox().unwrap()] {
-        let due = opened.due("ec3", now, 9).unwrap();
+        let due = opened.due("ec3", now, 9, &HashSet::new()).unwrap();
         assert_eq!(ids(&due), ["after", "p099"]);
         assert_eq!((due[1].parcel.body.len(), due[1].attempts), (100_000, 1));
         assert_eq!(opened.counts()["ec3"].accepted, 99);
@@ -295,7 +340,9 @@ fn damage_costs_what_it_hit_and_is_told() {
                 };
                 let read = read_all(&store);
                 if path.ends_with("outbox.journal") {
-                    let due = outbox.due("ec3", Timestamp::MAX, 9).unwrap();
+                    let due = outbox
+                        .due("ec3", Timestamp::MAX, 9, &HashSet::new())
+                        .unwrap();
                     let kept = ids(&due);
                     assert!(["a", "b"].starts_with(&kept), "{case}: {kept:?}");
                     // one that was cut between two records is not to be told from a shorter one
@@ -362,7 +409,7 @@ fn victim() {
             }
         }
         let now = Timestamp::from_parts(n_seconds(next), 0);
-        for due in outbox.due("ec3", now, 2).unwrap() {
+        for due in outbox.due("ec3", now, 2, &HashSet::new()).unwrap() {
             // what was sent is written before it is settled, as an exchange would
             writeln!(done, "sent {}", due.parcel.id).unwrap();
             outbox

@@ -26,10 +26,12 @@ use crate::exchange::misp_server::MispFeed;
 use crate::exchange::misp_server::MispServer;
 use crate::exchange::misp_server::Search;
 use crate::exchange::misp_server::version_of_event;
+use crate::exchange::shorten;
 use crate::exchange::source_files;
 use crate::exchange::taxii::TaxiiError;
 use crate::indicator::Refused;
 use crate::matcher::build::SetBuilder;
+use crate::matcher::object::hex;
 use crate::store::Documents;
 use crate::store::Mode;
 use crate::store::SourceMeta;
@@ -37,8 +39,10 @@ use crate::store::SourceStore;
 use crate::store::State;
 use crate::store::StoreError;
 use crate::time::Timestamp;
+use sha2::Digest;
+use sha2::Sha256;
+use std::cell::RefCell;
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::io::Read;
@@ -47,13 +51,17 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Who can be asked for everything once more: what was withdrawn there without a word goes here.
+/// After that everything is asked for once more: what was withdrawn without a word goes then.
 const WHOLE_SEARCH_EVERY: Duration = Duration::from_secs(86_400);
 
 /// How long one request may take: a gigabyte at 30 Mbit/s. Others wait for a server that dawdles.
 const LONGEST_REQUEST: Duration = Duration::from_secs(5 * 60);
 
-/// How long all of one pull may take, however many pages it has.
+/// Characters of the reason of a failure that are kept: an exchange chooses the words of some.
+const LONGEST_REASON: usize = 1_000;
+
+/// How long a collection may be read in one go, however many pages it has: the other exchanges
+/// wait as long at most.
 pub(super) const LONGEST_PULL: Duration = Duration::from_secs(15 * 60);
 
 /// Clocks differ, and what is published takes a while to be found.
@@ -209,7 +217,7 @@ pub(super) fn settle(
         }
         Err(PullError::Store(error)) => Err(error),
         Err(error) => {
-            let why = error.to_string();
+            let why = shorten(&error.to_string(), LONGEST_REASON);
             store.note(|meta| {
                 meta.failures = meta.failures.saturating_add(1);
                 meta.failed_at = Some(now);
@@ -222,6 +230,13 @@ pub(super) fn settle(
             Ok(Pulled::Failed(why))
         }
     }
+}
+
+/// The exchange was asked, and everything is well.
+pub(super) fn note_success(meta: &mut SourceMeta, now: Timestamp) {
+    meta.fetched_at = Some(now);
+    meta.held_back = None;
+    clear_failures(meta);
 }
 
 fn clear_failures(meta: &mut SourceMeta) {
@@ -298,10 +313,8 @@ fn take_whole(
         return Ok((Pulled::HeldBack(why), read.warnings));
     }
     staged.commit(cursor, |meta| {
-        meta.fetched_at = Some(now);
+        note_success(meta, now);
         meta.indicators = read.indicators;
-        meta.held_back = None;
-        clear_failures(meta);
         change(meta);
     })?;
     let taken = Pulled::Taken {
@@ -481,20 +494,21 @@ fn pull_folder(
     let unusable =
         |e: &dyn std::fmt::Display| PullError::Unusable(format!("{}: {e}", path.display()));
     let files = source_files(path).map_err(|e| unusable(&e))?;
-    let mut state = String::new();
+    let mut state = Sha256::new();
     let mut bytes = 0;
     for file in &files {
         let metadata = fs::metadata(file).map_err(|e| unusable(&e))?;
         bytes += metadata.len();
-        let _ = writeln!(
-            state,
-            "{} {} {}.{:09}",
+        let line = format!(
+            "{} {} {}.{:09}\n",
             file.display(),
             metadata.len(),
             metadata.mtime(),
             metadata.mtime_nsec()
         );
+        state.update(line);
     }
+    let state = hex(&state.finalize());
     if bytes > exchange.limits.max_bytes {
         return Err(unusable(&format!(
             "{bytes} bytes, more than limits.max_bytes = {}",
@@ -565,8 +579,19 @@ fn pull_feed(
         )));
     }
     let mut kept = kept_events(store)?;
-    let change = |meta: &mut SourceMeta| note_validators(meta, validators);
-    let mut missing = Vec::new();
+    let missing = RefCell::new(Vec::new());
+    let change = |meta: &mut SourceMeta| {
+        // an event that was not there yet is asked for again
+        let is_whole = missing.borrow().is_empty();
+        note_validators(
+            meta,
+            if is_whole {
+                validators
+            } else {
+                Validators::default()
+            },
+        );
+    };
     let (pulled, mut warnings) = take_whole(exchange, store, None, options, change, now, |add| {
         let mut left = exchange.limits.max_bytes;
         for event in &events {
@@ -576,7 +601,7 @@ fn pull_feed(
                     Ok(document) => document,
                     // one that is gone costs itself alone
                     Err(error) if error.status() == Some(404) => {
-                        missing.push(error.to_string());
+                        missing.borrow_mut().push(error.to_string());
                         continue;
                     }
                     Err(error) => return Err(error.into()),
@@ -587,7 +612,7 @@ fn pull_feed(
         }
         Ok(())
     })?;
-    warnings.extend(missing);
+    warnings.extend(missing.into_inner());
     Ok((pulled, warnings))
 }
 
@@ -629,7 +654,8 @@ fn pull_misp(
         .cursor()
         .and_then(|cursor| cursor.parse().ok())
         .map(|seconds| Timestamp::from_parts(seconds, 0))
-        .filter(|at| now.since(*at) < WHOLE_SEARCH_EVERY)
+        // one to come was set by a clock that went wrong
+        .filter(|at| *at <= now && now.since(*at) < WHOLE_SEARCH_EVERY)
         .filter(|_| store.meta().held_back.is_none() && !options.accept);
     if let Some(at) = whole_at {
         let since = at.as_nanos().saturating_sub(OVERLAP.as_nanos() as u64);

@@ -20,19 +20,18 @@ use crate::exchange::misp_server::SightingKind;
 use crate::exchange::misp_server::Told;
 use crate::exchange::taxii::TaxiiError;
 use crate::store::Due;
+use crate::store::LONGEST_PAUSE;
 use crate::store::Outbox;
 use crate::store::Outcome;
 use crate::store::Refuted;
 use crate::store::State;
 use crate::store::StoreError;
 use crate::time::Timestamp;
+use std::collections::HashSet;
 use std::time::Duration;
 
 /// Parcels that are read from the outbox at once.
 const BATCH: usize = 200;
-
-/// The longest pause before a parcel is tried again.
-const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
 
 /// What came of telling an exchange.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,6 +67,7 @@ pub fn push(
         due,
         now,
         seed,
+        tried: HashSet::new(),
     };
     let sent = match courier.next()?.is_empty() {
         true => Ok(()),
@@ -99,6 +99,8 @@ struct Courier<'a> {
     due: Timestamp,
     now: Timestamp,
     seed: u64,
+    /// Parcels that were put off: each is tried once in a push.
+    tried: HashSet<String>,
 }
 
 /// What became of a parcel.
@@ -123,7 +125,7 @@ impl Courier<'_> {
     fn next(&mut self) -> Result<Vec<(Due, Saying)>, StoreError> {
         loop {
             let (batch, refuted, damage) = self.with_outbox(|state, outbox| {
-                let batch = outbox.due(&self.exchange.name, self.due, BATCH)?;
+                let batch = outbox.due(&self.exchange.name, self.due, BATCH, &self.tried)?;
                 Ok((batch, state.refuted()?, outbox.damage().map(str::to_owned)))
             })?;
             if damage.is_some() {
@@ -176,7 +178,8 @@ impl Courier<'_> {
                     Step::PutOff(next, error) => outbox.attempted(name, id, *next, error)?,
                 }
             }
-            Ok(())
+            // what an exchange has it must not be told again, whatever happens here
+            outbox.sync(self.now)
         })?;
         for (due, step) in steps {
             match step {
@@ -184,7 +187,10 @@ impl Courier<'_> {
                 Step::Settled(Outcome::Refused { reason }) => {
                     self.report.refused.push((due.parcel.id, reason));
                 }
-                Step::Settled(Outcome::Withdrawn) | Step::PutOff(..) => {}
+                Step::Settled(Outcome::Withdrawn) => {}
+                Step::PutOff(..) => {
+                    self.tried.insert(due.parcel.id);
+                }
             }
         }
         Ok(())
@@ -258,10 +264,8 @@ impl Courier<'_> {
     fn put_off(&self, due: &Due, error: &str, asked: Option<Duration>) -> Step {
         let pause = asked.unwrap_or_else(|| {
             // minutes rather than the seconds within one attempt
-            backoff(due.attempts.saturating_add(6), self.seed).min(LONGEST_PAUSE)
+            backoff(due.attempts.saturating_add(6), self.seed)
         });
-        // not once more in this push
-        let after_this = Timestamp::from_nanos(self.due.as_nanos().saturating_add(1));
-        Step::PutOff((self.now + pause).max(after_this), error.to_owned())
+        Step::PutOff(self.now + pause.min(LONGEST_PAUSE), error.to_owned())
     }
 }

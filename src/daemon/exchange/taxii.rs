@@ -11,6 +11,7 @@ use crate::daemon::exchange::pull::Pulled;
 use crate::daemon::exchange::pull::client;
 use crate::daemon::exchange::pull::looks_wrong;
 use crate::daemon::exchange::pull::not_due;
+use crate::daemon::exchange::pull::note_success;
 use crate::daemon::exchange::pull::read;
 use crate::daemon::exchange::pull::read_kept;
 use crate::daemon::exchange::pull::settle;
@@ -26,6 +27,7 @@ use crate::exchange::taxii::find;
 use crate::store::Due;
 use crate::store::Mode;
 use crate::store::Outcome;
+use crate::store::Segment;
 use crate::store::SourceMeta;
 use crate::store::SourceStore;
 use crate::store::State;
@@ -81,8 +83,11 @@ pub(super) fn pull(
     };
     let found = collections(exchange, seed);
     let mut warnings = Vec::new();
+    // what could not be asked may have any of them
+    let knows_all;
     let (client, collections) = match found {
         Ok((client, collections, failed)) => {
+            knows_all = failed.is_empty();
             warnings.extend(failed);
             let brought = Ok((Pulled::Unchanged, Vec::new()));
             settle(exchange, &mut server, brought, &mut warnings, now, seed)?;
@@ -96,7 +101,7 @@ pub(super) fn pull(
     // what is not asked for any more, or is gone, matches no more
     let is_asked = |id: &String| id.is_empty() || collections.iter().any(|c| c.id == *id);
     for (name, id) in state.sources()?.names {
-        if name == exchange.name && !is_asked(&id) {
+        if knows_all && name == exchange.name && !is_asked(&id) {
             state.source(&name, &id)?.forget()?;
             warnings.push(format!(
                 "{name}: collection {id} is not read any more: forgotten"
@@ -171,14 +176,20 @@ fn pull_collection(
         objects: exchange.limits.max_objects,
         ..PullLimits::default()
     };
+    // what is added counts with what is there
+    let there = store.segments().iter().map(Segment::content);
+    let room = PullLimits {
+        bytes: limits.bytes.saturating_sub(there.sum()),
+        ..limits
+    };
     match kept {
         Some(kept) if kept.whole_at.is_none() || !is_over(kept.whole_at, now) => {
             let from = kept.cursor;
             match kept.whole_at {
                 // the first reading was broken off: it goes on
-                None => pull_first(exchange, client, collection, store, from, &limits, now),
+                None => pull_first(exchange, client, collection, store, from, &room, now),
                 Some(_) => pull_more(
-                    exchange, client, collection, store, kept, &limits, options, now,
+                    exchange, client, collection, store, kept, &room, options, now,
                 ),
             }
         }
@@ -196,7 +207,8 @@ fn pull_collection(
 }
 
 fn is_over(whole_at: Option<Timestamp>, now: Timestamp) -> bool {
-    whole_at.is_none_or(|at| now.since(at) >= WHOLE_EVERY)
+    // one to come was set by a clock that went wrong
+    whole_at.is_none_or(|at| at > now || now.since(at) >= WHOLE_EVERY)
 }
 
 /// Reads a collection for the first time: what came counts chunk by chunk, so that a large one
@@ -457,14 +469,6 @@ pub(super) fn tell(
 
 fn id_of(object: &Value) -> &str {
     object.get("id").and_then(Value::as_str).unwrap_or_default()
-}
-
-fn note_success(meta: &mut SourceMeta, now: Timestamp) {
-    meta.fetched_at = Some(now);
-    meta.held_back = None;
-    meta.failures = 0;
-    meta.failed_at = None;
-    meta.last_error = None;
 }
 
 /// What is kept as the cursor of a collection.

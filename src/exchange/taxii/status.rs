@@ -99,7 +99,8 @@ impl Status {
             (_, Some(failed)) if failed == sent => Said::Failed(String::new()),
             // failures are all listed: what is not among them was stored
             (Some(succeeded), Some(failed))
-                if failed == self.failures.len() as u64 && succeeded + failed == sent =>
+                if failed == self.failures.len() as u64
+                    && succeeded.checked_add(failed) == Some(sent) =>
             {
                 Said::Stored
             }
@@ -205,5 +206,12 @@ mod tests {
         let status = read(&json!({"status": "complete", "successes": [
             {"id": "ipv4-addr--1", "version": "2026-11-25T12:00:00.5Z"}]}));
         assert_eq!(status.of("ipv4-addr--1", None, 5), Said::Stored);
+    }
+
+    #[test]
+    fn counts_beyond_all_bounds_say_nothing() {
+        let status = read(&json!({"status": "complete", "success_count": u64::MAX,
+            "failure_count": 1, "failures": [{"id": "x--1"}]}));
+        assert_eq!(status.of("ipv4-addr--1", None, 2), Said::Nothing);
     }
 }
