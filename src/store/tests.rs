@@ -395,27 +395,29 @@ fn victim() {
         .create(true)
         .open(Path::new(&folder).with_extension("done"))
         .unwrap();
+    // in one write, so that no line is torn by a kill
+    let mut log = |line: String| done.write_all((line + "\n").as_bytes()).unwrap();
     loop {
         let next: u64 = store.cursor().map_or(0, |cursor| cursor.parse().unwrap());
         let pages: Vec<String> = (next..next + 3).map(|n| n.to_string()).collect();
         let pages: Vec<&str> = pages.iter().map(String::as_str).collect();
         append(&mut store, &pages, &(next + 3).to_string());
-        writeln!(done, "page {}", next + 2).unwrap();
+        log(format!("page {}", next + 2));
         // what the last run pulled and did not get to
         let from = next.saturating_sub(30);
         for n in from..next + 3 {
             if outbox.put(&parcel("ec3", &n.to_string())).unwrap() == Put::New {
-                writeln!(done, "put {n}").unwrap();
+                log(format!("put {n}"));
             }
         }
         let now = Timestamp::from_parts(n_seconds(next), 0);
         for due in outbox.due("ec3", now, 2, &HashSet::new()).unwrap() {
             // what was sent is written before it is settled, as an exchange would
-            writeln!(done, "sent {}", due.parcel.id).unwrap();
+            log(format!("sent {}", due.parcel.id));
             outbox
                 .settle("ec3", &due.parcel.id, Outcome::Accepted, now)
                 .unwrap();
-            writeln!(done, "settled {}", due.parcel.id).unwrap();
+            log(format!("settled {}", due.parcel.id));
         }
         outbox.sync(now).unwrap();
     }
